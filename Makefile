@@ -1,0 +1,81 @@
+# Everything one does with this repository. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One set of packages and features for building, linting and testing, so that the many
+# dependencies are compiled once.
+WORKSPACE := --workspace
+BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
+BUILT_RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+# Compiling cargo-deny takes minutes, so a build of it is kept.
+DENY := $(or $(shell command -v cargo-deny),.cache/bin/cargo-deny)
+
+.PHONY: help setup setup-load build release demo demo-selftest test check lint docs deny advisories schema \
+	bench load clean
+
+help: ## List what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing to build and test: redis-server, a C compiler, cmake
+	@.ci/setup
+
+setup-load: setup ## Install what load tests need besides: wrk, openssl
+	@.ci/setup wrk openssl
+
+build: setup ## Build everything, for development
+	cargo build $(WORKSPACE)
+
+release: setup ## Build the gateway as it is shipped: target/release/tidegate
+	cargo build --release --package tidegate
+
+demo: build ## Run the gateway with demo services and print requests to try; Ctrl-C stops it
+	@$(BUILT)/tidegate-demo
+
+demo-selftest: build ## Run the demo, send the requests it prints, check the answers
+	@$(BUILT)/tidegate-demo --selftest
+
+test: setup ## Run all tests
+	@if command -v cargo-nextest >/dev/null; then \
+		cargo nextest run $(WORKSPACE) --no-fail-fast && cargo test $(WORKSPACE) --doc; \
+	else \
+		cargo test $(WORKSPACE) --no-fail-fast; \
+	fi
+
+check: setup ## What to run before every commit: formatting, lints, unit tests
+	cargo fmt --all --check
+	$(MAKE) --no-print-directory lint
+	cargo test $(WORKSPACE) --lib
+
+lint: setup ## Clippy, every warning an error
+	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
+
+docs: setup ## Build the API documentation, every warning an error
+	RUSTDOCFLAGS="-D warnings" cargo doc $(WORKSPACE) --no-deps --document-private-items
+
+deny: $(DENY) ## Check licences, bans and sources of dependencies
+	$(DENY) check licenses bans sources
+
+advisories: $(DENY) ## Check dependencies for known vulnerabilities; needs a network
+	$(DENY) check advisories
+
+.cache/bin/cargo-deny:
+	cargo install cargo-deny --locked --version '^0.20' --root .cache
+
+schema: setup ## Write the JSON Schema of the configuration to docs/schema.json
+	cargo run --quiet --package tidegate -- schema > docs/schema.json.new
+	mv docs/schema.json.new docs/schema.json
+
+bench: setup-load release ## Measure the pure path (criterion) and the whole gateway beside bare Pingora (wrk)
+	cargo bench --package tidegate-loadtest
+	cargo build --release --package tidegate-loadtest --bins
+	$(BUILT_RELEASE)/compare
+
+load: setup-load release ## Only the second half of `bench`: CPU per request beside bare Pingora
+	cargo build --release --package tidegate-loadtest --bins
+	$(BUILT_RELEASE)/compare
+
+clean: ## Remove what was built
+	cargo clean
+	rm -rf .cache docs/schema.json.new

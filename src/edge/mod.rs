@@ -1,0 +1,30 @@
+//! The request as data: read once, never re-checked below.
+//!
+//! Everything a client sends is parsed here into types that cannot be wrong: the normal form of
+//! the path, the host, the client's address behind trusted proxies, the request id, the trace
+//! context. Policies see a [`RequestView`] and never the wire.
+
+mod client_addr;
+mod forwarded;
+mod hex;
+mod host;
+mod identity;
+mod key;
+mod name_set;
+mod path;
+mod query;
+mod request_id;
+mod trace;
+mod view;
+
+pub use client_addr::TrustedProxies;
+pub use forwarded::{forwarded_for, forwarded_host, forwarded_proto};
+pub use host::{HostPort, HostRefused, normalise_host, read_host_port};
+pub use identity::{Identity, IdentityFacts};
+pub use key::{Facts, Part};
+pub use name_set::NameSet;
+pub use path::{PathRefused, normalise_path};
+pub use query::{decode, decodes_to, parameters, raw_parameters};
+pub use request_id::{RequestId, X_REQUEST_ID};
+pub use trace::TraceContext;
+pub use view::{EdgeLimits, RequestView, Scheme};

@@ -1,0 +1,15 @@
+//! Tidegate: an API gateway on Pingora.
+//!
+//! The modules below stand in reading order; arrows between them only go down (`tests/tidy.rs`
+//! holds the table). `docs/ARCHITECTURE.md` is the map: the life of a request, the life of a
+//! configuration change, and the invariants that everything here relies on.
+//!
+//! | Layer | Modules |
+//! |---|---|
+//! | 0 | [`model`], [`fault`], [`clock`], [`edge`], [`telemetry`]: words, facts, the request |
+
+pub mod clock;
+pub mod edge;
+pub mod fault;
+pub mod model;
+pub mod telemetry;

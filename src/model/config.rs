@@ -1,0 +1,94 @@
+//! The root of the document.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AccessLog, Admin, ApiKey, IdentityProvider, Listener, Policies, RateLimit, Redis,
+    RequestPolicy, Route, Server, Service, Tenant,
+};
+
+/// A Tidegate configuration.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Version number of this configuration, shown in logs, metrics and
+    /// `/admin/config-version`. Without it each accepted change counts one up from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_version: Option<u64>,
+
+    /// The process: threads, files, limits. Changes here need a restart or an upgrade.
+    #[serde(default)]
+    pub server: Server,
+
+    /// Addresses that clients connect to. Changes here need a restart or an upgrade.
+    #[serde(default)]
+    pub listeners: Vec<Listener>,
+
+    /// The operator's own listener: health, metrics, configuration version.
+    #[serde(default)]
+    pub admin: Admin,
+
+    /// Where access log lines go.
+    #[serde(default)]
+    pub access_log: AccessLog,
+
+    /// Redis for limits that several nodes share. Without it every limit counts on this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
+
+    /// Issuers whose tokens are accepted, by name.
+    #[serde(default)]
+    pub identity_providers: BTreeMap<String, IdentityProvider>,
+
+    /// Which request header tells the upstream which fact about the caller. Headers of these
+    /// names that a client sends are always removed.
+    #[serde(default = "default_identity_headers")]
+    pub identity_headers: BTreeMap<String, String>,
+
+    /// API keys, each with what it proves about its holder.
+    #[serde(default)]
+    pub api_keys: Vec<ApiKey>,
+
+    /// Tenants and their status, for `policies.authorization.tenantStatus`.
+    #[serde(default)]
+    pub tenants: BTreeMap<String, Tenant>,
+
+    /// Rate limits, by the name that routes refer to.
+    #[serde(default)]
+    pub rate_limits: BTreeMap<String, RateLimit>,
+
+    /// Upstream services, by the name that routes refer to.
+    #[serde(default)]
+    pub services: BTreeMap<String, Service>,
+
+    /// Defaults for `routes[].policies`; a key that a route sets replaces the default whole.
+    #[serde(default)]
+    pub policies: Policies,
+
+    /// Defaults for `routes[].requestPolicy`; a key that a route sets replaces the default.
+    #[serde(default)]
+    pub request_policy: RequestPolicy,
+
+    /// What is served, and how.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+}
+
+/// The identity contract of the seeds (R106): header name to fact.
+fn default_identity_headers() -> BTreeMap<String, String> {
+    [
+        ("x-user-id", "subject"),
+        ("x-tenant-id", "tenantId"),
+        ("x-user-roles", "roles"),
+        ("x-auth-scopes", "scopes"),
+        ("x-user-email", "email"),
+        ("x-client-id", "clientId"),
+        ("x-client-plan", "plan"),
+    ]
+    .into_iter()
+    .map(|(header, fact)| (header.to_owned(), fact.to_owned()))
+    .collect()
+}

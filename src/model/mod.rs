@@ -1,0 +1,54 @@
+//! The configuration as a person writes it.
+//!
+//! These types are the vocabulary and nothing else: no defaults that depend on other keys, no
+//! runtime. [`load_file`] turns text into a [`Config`] or into *all* the problems it has;
+//! `snapshot::compile` turns a `Config` into what the data plane runs. The JSON Schema that
+//! editors use is generated from these types, so their doc comments are written for the person
+//! who edits the file.
+//!
+//! A text passes through `parse` (YAML), `check` (form, against the `shape` that the `schema`
+//! gives) and `recover` (types). What is wrong is put into words by `describe`, given its place
+//! by `locate`, and shown by `render`. What the gateway says is held by `tests/golden`.
+
+// The vocabulary.
+mod access;
+mod config;
+mod identity;
+mod key_part;
+mod limit;
+mod resolved;
+mod route;
+mod scalar;
+mod service;
+mod word;
+
+// From text to the vocabulary.
+mod check;
+mod describe;
+mod load;
+mod parse;
+mod recover;
+mod schema;
+mod shape;
+
+// What to tell about it, and where.
+mod locate;
+mod path;
+mod problem;
+mod render;
+
+pub use access::{AccessLog, Admin, Listener, Server};
+pub use config::Config;
+pub use identity::{Algorithm, ApiKey, ClaimNames, IdentityProvider, JwksSettings, Tenant};
+pub use key_part::KeyPart;
+pub use limit::{Breaker, FailureMode, LimitAlgorithm, RateLimit, Redis};
+pub use load::{Loaded, load_file, load_text};
+pub use problem::{Problem, Problems, Severity};
+pub use resolved::Resolved;
+pub use route::{
+    Auth, AuthMethod, AuthSettings, Authorization, Cache, CacheKey, CacheQuery, FieldMatch, Match,
+    Method, Policies, RequestPolicy, RetryOn, Route, Split, Upstream,
+};
+pub use scalar::{ByteSize, OneOrMany, Secret, Span};
+pub use schema::json_schema;
+pub use service::{Endpoint, Service, Version};

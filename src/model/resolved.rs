@@ -1,0 +1,44 @@
+//! What a configuration refers to outside itself, fetched before it is compiled.
+//!
+//! Compiling does no I/O, so whoever loads a configuration first resolves its references (in
+//! `live::resolve`) and hands the results over in one value. What could not be resolved is
+//! already reported there; compiling goes on without it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::Secret;
+
+/// Values of the references in one configuration.
+#[derive(Default)]
+pub struct Resolved {
+    /// Values of secrets.
+    pub secrets: HashMap<Secret, String>,
+    /// Contents of files.
+    pub files: HashMap<String, Vec<u8>>,
+    /// Addresses of host names.
+    pub hosts: HashMap<String, Vec<IpAddr>>,
+}
+
+impl Resolved {
+    /// The value of a secret, where it could be had.
+    #[must_use]
+    pub fn secret(&self, secret: &Secret) -> Option<&str> {
+        self.secrets.get(secret).map(String::as_str)
+    }
+
+    /// The contents of a file, where it could be read.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<&[u8]> {
+        self.files.get(path).map(Vec::as_slice)
+    }
+
+    /// The addresses of a host: itself where it is an address.
+    #[must_use]
+    pub fn addresses(&self, host: &str) -> Vec<IpAddr> {
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        literal
+            .parse()
+            .map_or_else(|_| self.hosts.get(host).cloned().unwrap_or_default(), |ip| vec![ip])
+    }
+}

@@ -1,0 +1,175 @@
+//! Values that are one word, or something more: `auth`, `cache.key.query` and `retryOn`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Serialize, Serializer};
+
+use super::route::{Auth, AuthSettings, CacheQuery, RetryOn};
+
+impl<'de> Deserialize<'de> for Auth {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AuthVisitor;
+        impl<'de> Visitor<'de> for AuthVisitor {
+            type Value = Auth;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`required`, `none`, or a mapping with `providers` and `methods`")
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Auth, E> {
+                match word {
+                    "required" => Ok(Auth::Required),
+                    "none" => Ok(Auth::None),
+                    other => Err(E::unknown_variant(other, &["required", "none"])),
+                }
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Auth, A::Error> {
+                AuthSettings::deserialize(de::value::MapAccessDeserializer::new(map))
+                    .map(Auth::Settings)
+            }
+        }
+        deserializer.deserialize_any(AuthVisitor)
+    }
+}
+
+impl Serialize for Auth {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_str("none"),
+            Self::Required => serializer.serialize_str("required"),
+            Self::Settings(settings) => settings.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for Auth {
+    fn schema_name() -> Cow<'static, str> {
+        "Auth".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let settings = generator.subschema_for::<AuthSettings>();
+        json_schema!({ "anyOf": [{"enum": ["required", "none"]}, settings] })
+    }
+}
+
+impl<'de> Deserialize<'de> for CacheQuery {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct QueryVisitor;
+        impl<'de> Visitor<'de> for QueryVisitor {
+            type Value = CacheQuery;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`all`, `none`, or a list of parameter names")
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<CacheQuery, E> {
+                match word {
+                    "all" => Ok(CacheQuery::All),
+                    "none" => Ok(CacheQuery::None),
+                    other => Err(E::unknown_variant(other, &["all", "none"])),
+                }
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<CacheQuery, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = seq.next_element()? {
+                    names.push(name);
+                }
+                Ok(CacheQuery::Names(names))
+            }
+        }
+        deserializer.deserialize_any(QueryVisitor)
+    }
+}
+
+impl Serialize for CacheQuery {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => serializer.serialize_str("all"),
+            Self::None => serializer.serialize_str("none"),
+            Self::Names(names) => names.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for CacheQuery {
+    fn schema_name() -> Cow<'static, str> {
+        "CacheQuery".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [{"enum": ["all", "none"]}, {"type": "array", "items": {"type": "string"}}]
+        })
+    }
+}
+
+/// The conditions as they are written. `503` is a number to YAML, so it counts in both forms.
+const RETRY_ON: [(&str, RetryOn); 3] = [
+    ("connect-failure", RetryOn::ConnectFailure),
+    ("reset", RetryOn::Reset),
+    ("503", RetryOn::Status503),
+];
+
+impl<'de> Deserialize<'de> for RetryOn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RetryOnVisitor;
+        impl Visitor<'_> for RetryOnVisitor {
+            type Value = RetryOn;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`connect-failure`, `reset` or 503")
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<RetryOn, E> {
+                RETRY_ON
+                    .iter()
+                    .find(|(known, _)| *known == word)
+                    .map(|(_, on)| *on)
+                    .ok_or_else(|| E::unknown_variant(word, &["connect-failure", "reset", "503"]))
+            }
+            fn visit_u64<E: de::Error>(self, status: u64) -> Result<RetryOn, E> {
+                if status == 503 {
+                    return Ok(RetryOn::Status503);
+                }
+                Err(E::invalid_value(de::Unexpected::Unsigned(status), &self))
+            }
+        }
+        deserializer.deserialize_any(RetryOnVisitor)
+    }
+}
+
+impl Serialize for RetryOn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let word = RETRY_ON.iter().find(|(_, on)| on == self).map_or("", |(word, _)| word);
+        serializer.serialize_str(word)
+    }
+}
+
+impl JsonSchema for RetryOn {
+    fn schema_name() -> Cow<'static, str> {
+        "RetryOn".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "enum": ["connect-failure", "reset", "503", 503],
+            "description": "A condition under which an attempt is repeated: `connect-failure`: \
+                the connection could not be made, nothing was sent; `reset`: the connection broke \
+                before an answer came; 503: the service answered 503."
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_to_retry_is_a_number_or_text() {
+        let all = [RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Status503, RetryOn::Status503];
+        let read: Vec<RetryOn> =
+            serde_yaml::from_str("[connect-failure, reset, 503, \"503\"]").unwrap();
+        assert_eq!(read, all);
+        for wrong in ["502", "-503", "503.0", "Reset", "true", "[503]"] {
+            assert!(serde_yaml::from_str::<RetryOn>(wrong).is_err(), "{wrong}");
+        }
+        let text = serde_json::to_string(&all).unwrap();
+        assert_eq!(text, r#"["connect-failure","reset","503","503"]"#);
+        assert_eq!(serde_json::from_str::<Vec<RetryOn>>(&text).unwrap(), all);
+    }
+}

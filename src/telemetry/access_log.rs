@@ -1,0 +1,263 @@
+//! The access log: one JSON line per request, written by a thread of its own.
+//!
+//! A request formats its line and pushes it into a bounded queue; it never waits and never wakes
+//! anybody. The writer looks at the queue a hundred times a second and writes what it finds in
+//! one go. When the queue is full, or the file cannot be written, lines are dropped and counted:
+//! a full disk must not stop traffic (R164, R197).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
+use prometheus::IntCounter;
+use serde::Serialize;
+
+/// How long the writer rests when the queue is empty.
+const REST: Duration = Duration::from_millis(10);
+
+/// Bytes that are collected before they are handed to the file.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// One line. Field names are those of the seeds' example (R161, R162); every line has every
+/// field, with `null` for what a request did not have.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessLine<'a> {
+    /// When the request's header had been read, RFC 3339 with milliseconds.
+    pub timestamp: String,
+    /// The request id.
+    pub request_id: &'a str,
+    /// The trace id.
+    pub trace_id: &'a str,
+    /// The client's address, behind trusted proxies.
+    pub client_ip: Option<std::net::IpAddr>,
+    /// The route's name.
+    pub route: Option<&'a str>,
+    /// The verified tenant.
+    pub tenant_id: Option<&'a str>,
+    /// The verified subject.
+    pub user_id: Option<&'a str>,
+    /// The method.
+    pub method: &'a str,
+    /// The host.
+    pub host: Option<&'a str>,
+    /// The path in normal form, without the query.
+    pub path: &'a str,
+    /// The status sent; 499 when the client went away first.
+    pub status: u16,
+    /// The fault's code, when the gateway made the answer.
+    pub code: Option<&'static str>,
+    /// The service.
+    pub upstream: Option<&'a str>,
+    /// The version of the service.
+    pub upstream_version: Option<&'a str>,
+    /// The endpoint of the last attempt.
+    pub upstream_endpoint: Option<&'a str>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Whole time in milliseconds.
+    pub latency_ms: f64,
+    /// Time the service took for the header of its answer, in milliseconds.
+    pub upstream_latency_ms: Option<f64>,
+    /// Whether a limit refused the request.
+    pub rate_limited: bool,
+    /// The limit that decided: the one that fired, else the one with the least left.
+    pub rate_limit: Option<&'a str>,
+    /// Whether Redis could not be asked.
+    pub rate_limit_degraded: bool,
+    /// What the cache did.
+    pub cache: Option<&'static str>,
+    /// Body bytes sent to the client.
+    pub bytes_sent: u64,
+    /// The version of the configuration.
+    pub config_version: u64,
+}
+
+/// The queue and the thread behind it.
+#[derive(Debug)]
+pub struct AccessLogWriter {
+    queue: Option<Arc<ArrayQueue<Vec<u8>>>>,
+    dropped: IntCounter,
+    closing: Arc<AtomicBool>,
+    thread: parking_lot::Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl AccessLogWriter {
+    /// Opens the log and starts its thread. `path` is `stdout`, `stderr`, `off` or a file;
+    /// `lines` bounds the queue.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or the thread not started.
+    pub fn open(path: &str, lines: usize, dropped: IntCounter) -> io::Result<Self> {
+        let sink: Box<dyn Write + Send> = match path {
+            "off" => {
+                return Ok(Self {
+                    queue: None,
+                    dropped,
+                    closing: Arc::default(),
+                    thread: parking_lot::Mutex::new(None),
+                });
+            }
+            "stdout" => Box::new(io::stdout()),
+            "stderr" => Box::new(io::stderr()),
+            file => Box::new(open_append(file)?),
+        };
+        let queue = Arc::new(ArrayQueue::new(lines.max(1)));
+        let closing = Arc::new(AtomicBool::new(false));
+        let drain = Drain {
+            queue: Arc::clone(&queue),
+            closing: Arc::clone(&closing),
+            dropped: dropped.clone(),
+            sink,
+        };
+        let thread =
+            thread::Builder::new().name("access-log".to_owned()).spawn(move || drain.run())?;
+        Ok(Self {
+            queue: Some(queue),
+            dropped,
+            closing,
+            thread: parking_lot::Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Whether anybody reads the lines; formatting can be saved otherwise.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Queues a line; drops and counts it when the queue is full.
+    pub fn write(&self, line: &AccessLine<'_>) {
+        let Some(queue) = &self.queue else { return };
+        let mut bytes = Vec::with_capacity(640);
+        if serde_json::to_writer(&mut bytes, line).is_err() {
+            self.dropped.inc();
+            return;
+        }
+        bytes.push(b'\n');
+        if queue.push(bytes).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Writes what is queued and ends the thread.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.lock().take() {
+            // The thread has no way to fail that is not already counted.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for AccessLogWriter {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn open_append(path: &str) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+struct Drain {
+    queue: Arc<ArrayQueue<Vec<u8>>>,
+    closing: Arc<AtomicBool>,
+    dropped: IntCounter,
+    sink: Box<dyn Write + Send>,
+}
+
+impl Drain {
+    fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH_BYTES + 4096);
+        loop {
+            // Read before draining: lines queued before `close` are then always seen below.
+            let closing = self.closing.load(Ordering::Acquire);
+            let mut lines: u64 = 0;
+            while batch.len() < BATCH_BYTES {
+                let Some(line) = self.queue.pop() else { break };
+                batch.extend_from_slice(&line);
+                lines += 1;
+            }
+            if lines == 0 {
+                if closing {
+                    return;
+                }
+                thread::sleep(REST);
+                continue;
+            }
+            if self.sink.write_all(&batch).and_then(|()| self.sink.flush()).is_err() {
+                self.dropped.inc_by(lines);
+            }
+            batch.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(path: &str) -> AccessLine<'_> {
+        AccessLine {
+            timestamp: "2026-04-08T10:15:30.000Z".to_owned(),
+            request_id: "req_123",
+            trace_id: "4f7a",
+            client_ip: None,
+            route: Some("checkout-orders"),
+            tenant_id: None,
+            user_id: None,
+            method: "POST",
+            host: None,
+            path,
+            status: 201,
+            code: None,
+            upstream: None,
+            upstream_version: None,
+            upstream_endpoint: None,
+            attempts: 0,
+            latency_ms: 8.5,
+            upstream_latency_ms: None,
+            rate_limited: false,
+            rate_limit: None,
+            rate_limit_degraded: false,
+            cache: None,
+            bytes_sent: 0,
+            config_version: 42,
+        }
+    }
+
+    fn counter() -> IntCounter {
+        IntCounter::new("dropped", "test").unwrap()
+    }
+
+    #[test]
+    fn lines_reach_the_file_whole_and_escaped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let log = AccessLogWriter::open(path.to_str().unwrap(), 16, counter()).unwrap();
+        log.write(&line("/a\"b\n"));
+        log.write(&line("/c"));
+        log.close();
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["path"], "/a\"b\n");
+        assert_eq!(lines[1]["configVersion"], 42);
+        assert!(lines[1]["tenantId"].is_null());
+    }
+
+    #[test]
+    fn a_disk_that_is_full_drops_and_counts() {
+        let dropped = counter();
+        let log = AccessLogWriter::open("/dev/full", 16, dropped.clone()).unwrap();
+        log.write(&line("/a"));
+        log.close();
+        assert_eq!(dropped.get(), 1);
+    }
+}

@@ -1,0 +1,161 @@
+//! One table of metrics.
+
+use prometheus::{
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Latency buckets in seconds: dense around the gateway's own budget (R007: 1 to 5 ms), then
+/// doubling up to the longest timeout a route may have (R177: 30 s).
+const LATENCY_BUCKETS: [f64; 16] = [
+    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+    30.0,
+];
+
+macro_rules! metrics {
+    ($($field:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        /// All metrics of a process, in a registry of its own so that tests can run side by side.
+        #[derive(Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            $(#[doc = $help] pub $field: $kind,)+
+        }
+
+        impl Metrics {
+            /// Name, labels and help of every metric, for the documentation and its test.
+            pub const TABLE: &'static [(&'static str, &'static [&'static str], &'static str)] =
+                &[$(($name, &[$($label),*], $help),)+];
+
+            /// Registers every metric.
+            ///
+            /// # Errors
+            /// Never for the table as it stands; a duplicate or malformed name would be one.
+            pub fn new() -> Result<Self, prometheus::Error> {
+                let registry = Registry::new();
+                $(
+                    let $field = <$kind as Create>::create($name, $help, &[$($label),*])?;
+                    registry.register(Box::new($field.clone()))?;
+                )+
+                Ok(Self { registry, $($field,)+ })
+            }
+        }
+    };
+}
+
+metrics! {
+    requests: IntCounterVec "tidegate_requests_total" ["route", "method", "status"]
+        "Requests answered, by route, method and status.";
+    request_duration: HistogramVec "tidegate_request_duration_seconds" ["route"]
+        "Time from the request's header to the last byte of the response.";
+    upstream_duration: HistogramVec "tidegate_upstream_duration_seconds" ["route", "service"]
+        "Time from sending a request to a service to the header of its answer.";
+    in_flight: IntGauge "tidegate_requests_in_flight" []
+        "Requests being served.";
+    rejects: IntCounterVec "tidegate_rejects_total" ["route", "code"]
+        "Requests that the gateway refused or failed, by route and code.";
+    panics: IntCounter "tidegate_panics_total" []
+        "Requests dropped by a defect of the gateway; any is a reason to alert.";
+    token_cache: IntCounterVec "tidegate_token_cache_total" ["outcome"]
+        "Look-ups in the cache of verified tokens: hit, miss, refused.";
+    keyring_fetches: IntCounterVec "tidegate_keyring_fetches_total" ["provider", "outcome"]
+        "Fetches of key sets, by identity provider and outcome.";
+    keyring_age: GaugeVec "tidegate_keyring_age_seconds" ["provider"]
+        "Age of the key set in force.";
+    keyring_unknown: IntCounterVec "tidegate_keyring_unknown_kid_total" ["provider"]
+        "Tokens that named a key the set does not hold.";
+    limit_decisions: IntCounterVec "tidegate_limit_decisions_total" ["limit", "decision", "counter"]
+        "Decisions by limit: allowed, limited or unavailable; counted in redis, local or open.";
+    limit_redis_failures: IntCounter "tidegate_limit_redis_failures_total" []
+        "Calls to Redis that failed or came too late.";
+    limit_redis_duration: HistogramVec "tidegate_limit_redis_duration_seconds" ["outcome"]
+        "Time of calls to Redis.";
+    limit_local: IntGauge "tidegate_limit_counting_locally" []
+        "1 while limits count on this node because Redis is absent or away, else 0.";
+    limit_breaker_open: IntGauge "tidegate_limit_breaker_open" []
+        "1 while Redis is not asked because of its failures, else 0.";
+    limit_local_keys: IntGauge "tidegate_limit_local_keys" []
+        "Keys counted exactly on this node.";
+    cache: IntCounterVec "tidegate_cache_total" ["route", "outcome"]
+        "What the cache did, by route.";
+    cache_bytes: IntGauge "tidegate_cache_bytes" []
+        "Weight of all entries.";
+    cache_entries: IntGauge "tidegate_cache_entries" []
+        "Number of entries.";
+    upstream_picks: IntCounterVec "tidegate_upstream_picks_total" ["service", "version"]
+        "Attempts sent, by service and version.";
+    upstream_connections: IntCounterVec "tidegate_upstream_connections_total" ["service", "reused"]
+        "Connections used for attempts: reused or new.";
+    upstream_failures: IntCounterVec "tidegate_upstream_failures_total" ["service", "code"]
+        "Attempts that failed, by service and code.";
+    retries: IntCounterVec "tidegate_retries_total" ["route", "reason"]
+        "Attempts repeated, by route and reason.";
+    config_info: IntGaugeVec "tidegate_config_info" ["version", "checksum"]
+        "1 for the configuration in force.";
+    config_applies: IntCounterVec "tidegate_config_applies_total" ["outcome"]
+        "Configurations applied or refused.";
+    config_last_ok: IntGauge "tidegate_config_last_apply_successful" []
+        "1 if the last configuration offered was applied, 0 if it was refused.";
+    config_last_ok_time: IntGauge "tidegate_config_last_apply_success_timestamp_seconds" []
+        "When a configuration was last applied, in Unix time.";
+    access_log_dropped: IntCounter "tidegate_access_log_dropped_total" []
+        "Access log lines dropped because the writer fell behind or failed.";
+    build_info: IntGaugeVec "tidegate_build_info" ["version"]
+        "1 for the running build.";
+}
+
+impl Metrics {
+    /// Everything in Prometheus text format.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(64 * 1024);
+        // Encoding into memory fails only on an inconsistent family, which the table excludes.
+        if TextEncoder::new().encode(&self.registry.gather(), &mut text).is_err() {
+            text.clear();
+        }
+        text
+    }
+
+    /// The content type of [`Metrics::render`].
+    pub const CONTENT_TYPE: &'static str = prometheus::TEXT_FORMAT;
+}
+
+/// What the table needs of each kind of metric.
+trait Create: Sized {
+    fn create(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error>;
+}
+
+impl Create for IntCounter {
+    fn create(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(name, help)
+    }
+}
+
+impl Create for IntGauge {
+    fn create(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(name, help)
+    }
+}
+
+impl Create for IntCounterVec {
+    fn create(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Create for IntGaugeVec {
+    fn create(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Create for GaugeVec {
+    fn create(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Create for HistogramVec {
+    fn create(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec()), labels)
+    }
+}

@@ -1,0 +1,15 @@
+//! What operators see: metrics, the access log, the process log.
+//!
+//! Metric names and labels stand in one table; a label value is a word of the configuration or
+//! of a closed set, never something a client sent. Counters of routes are resolved when they are
+//! first used and kept in the compiled route, so that a request only adds.
+
+mod access_log;
+mod logging;
+mod metrics;
+mod route_meters;
+
+pub use access_log::{AccessLine, AccessLogWriter};
+pub use logging::init_logging;
+pub use metrics::Metrics;
+pub use route_meters::{InFlight, RouteMeters};
