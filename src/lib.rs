@@ -6,6 +6,7 @@
 //!
 //! | Layer | Modules |
 //! |---|---|
+//! | 1 | [`routing`], [`shape`], `auth`, `limit`, `cache`, [`upstream`]: one policy each |
 //! | 0 | [`model`], [`fault`], [`clock`], [`edge`], [`telemetry`]: words, facts, the request |
 
 pub mod clock;
@@ -13,3 +14,7 @@ pub mod edge;
 pub mod fault;
 pub mod model;
 pub mod telemetry;
+
+pub mod routing;
+pub mod shape;
+pub mod upstream;

@@ -1,0 +1,222 @@
+//! The compiled match table.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use http::HeaderValue;
+
+use super::level::{Decision, Level};
+use super::method::Asked;
+use super::overlap;
+use super::trie::{Root, Tries};
+use super::{HostPattern, PathPattern, RouteIndex, RouteSpec};
+use crate::edge::RequestView;
+use crate::model::{Config, Problems};
+
+/// What the table says to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// This route takes it.
+    Route(RouteIndex),
+    /// Routes take the path, none the method; the value of `Allow`.
+    MethodNotAllowed(HeaderValue),
+    /// No route takes it.
+    Nothing,
+}
+
+/// The compiled table.
+///
+/// Hosts are found in hash maps whose keys an attacker cannot make collide; paths in tries, one
+/// for each host pattern, whose nodes lead to a stop.
+#[derive(Debug, Default)]
+pub struct Table {
+    exact_hosts: HashMap<Box<str>, Root>,
+    wildcards: Wildcards,
+    any_host: Option<Root>,
+    tries: Tries,
+    stops: Vec<Stop>,
+    specs: Vec<RouteSpec>,
+}
+
+/// A literal of a trie: the levels whose paths begin with it.
+#[derive(Debug, Default)]
+struct Stop {
+    literal_bytes: usize,
+    exact: Option<Level>,
+    regex: Option<Level>,
+    prefix: Option<Level>,
+    /// The next shorter literal of the same trie that this one begins with.
+    shorter: Option<u32>,
+}
+
+impl Table {
+    /// Compiles every route of a configuration. Reports every invalid pattern and every pair of
+    /// routes that nothing tells apart (with an example request that both take).
+    pub fn compile(config: &Config, problems: &mut Problems) -> Self {
+        let specs = config.routes.iter().zip(0..);
+        let specs = specs
+            .filter_map(|(route, index)| RouteSpec::compile(RouteIndex(index), route, problems))
+            .collect();
+        Self::new(specs, problems)
+    }
+
+    /// A table of compiled routes. Reports every pair that nothing tells apart.
+    pub fn new(specs: Vec<RouteSpec>, problems: &mut Problems) -> Self {
+        let mut drafts: BTreeMap<&HostPattern, BTreeMap<Cow<'_, str>, Draft<'_>>> = BTreeMap::new();
+        for spec in &specs {
+            let draft = drafts.entry(&spec.host).or_default();
+            draft.entry(spec.path.literal()).or_default().add(spec);
+        }
+        let mut table = Self::default();
+        let mut overlaps = overlap::Overlaps::default();
+        for (host, literals) in drafts {
+            let root = table.add_host(literals, &mut overlaps);
+            match host {
+                HostPattern::Exact(name) => {
+                    table.exact_hosts.insert(name.clone(), root);
+                }
+                HostPattern::Wildcard(suffix) => table.wildcards.insert(suffix, root),
+                HostPattern::Any => table.any_host = Some(root),
+            }
+        }
+        overlaps.report(problems);
+        table.specs = specs;
+        table
+    }
+
+    fn add_host<'a>(
+        &mut self,
+        literals: BTreeMap<Cow<'a, str>, Draft<'a>>,
+        overlaps: &mut overlap::Overlaps<'a>,
+    ) -> Root {
+        let mut keys: Vec<(Cow<'a, str>, u32)> = Vec::with_capacity(literals.len());
+        // Literals come sorted, so those that the next begins with form a stack.
+        let mut beginnings: Vec<(usize, u32)> = Vec::new();
+        for (literal, draft) in literals {
+            let begins_with = |at: usize| keys.get(at).is_some_and(|k| literal.starts_with(&*k.0));
+            while beginnings.last().is_some_and(|(at, _)| !begins_with(*at)) {
+                beginnings.pop();
+            }
+            let stop = u32::try_from(self.stops.len()).unwrap_or(u32::MAX);
+            self.stops.push(Stop {
+                literal_bytes: literal.len(),
+                exact: level(draft.exact, overlaps),
+                regex: level(draft.regex, overlaps),
+                prefix: level(draft.prefix, overlaps),
+                shorter: beginnings.last().map(|(_, stop)| *stop),
+            });
+            beginnings.push((keys.len(), stop));
+            keys.push((literal, stop));
+        }
+        let keys: Vec<_> = keys.iter().map(|(key, stop)| (key.as_bytes(), *stop)).collect();
+        self.tries.add(&keys)
+    }
+
+    /// Which route takes the request. Takes time by the length of host and path, not by the
+    /// number of routes, and no lock. Allocates nothing, except for `Allow` where the routes
+    /// have conditions.
+    #[must_use]
+    pub fn find(&self, view: &RequestView<'_>) -> Found {
+        let asked = Asked::new(view.method);
+        self.roots(&view.host)
+            .find_map(|root| self.find_below(root, view, asked))
+            .unwrap_or(Found::Nothing)
+    }
+
+    /// The tries of the patterns that take a host, most specific first.
+    fn roots(&self, host: &str) -> impl Iterator<Item = Root> {
+        let exact = self.exact_hosts.get(host).copied();
+        exact.into_iter().chain(self.wildcards.roots(host)).chain(self.any_host)
+    }
+
+    fn find_below(&self, root: Root, view: &RequestView<'_>, asked: Asked<'_>) -> Option<Found> {
+        let path = view.path.as_bytes();
+        let mut next = self.tries.longest(root, path);
+        while let Some(stop) = next.and_then(|stop| self.stops.get(stop as usize)) {
+            for level in stop.levels(path).into_iter().flatten() {
+                match level.decide(view, asked) {
+                    Decision::Take(route) => return Some(Found::Route(route)),
+                    Decision::Refuse => return Some(Found::MethodNotAllowed(level.allow(view))),
+                    Decision::Pass => {}
+                }
+            }
+            next = stop.shorter;
+        }
+        None
+    }
+
+    /// The routes of the table, in the order of the document.
+    pub(super) fn specs(&self) -> &[RouteSpec] {
+        &self.specs
+    }
+}
+
+impl Stop {
+    /// The levels that may take a path that begins with the literal, most specific first.
+    fn levels(&self, path: &[u8]) -> [Option<&Level>; 3] {
+        let whole = path.len() == self.literal_bytes;
+        // A prefix ends with a segment: at the end, before a slash, or behind one.
+        let last = self.literal_bytes.checked_sub(1).and_then(|at| path.get(at));
+        let at_segment =
+            whole || path.get(self.literal_bytes) == Some(&b'/') || last == Some(&b'/');
+        [
+            self.exact.as_ref().filter(|_| whole),
+            self.regex.as_ref(),
+            self.prefix.as_ref().filter(|_| at_segment),
+        ]
+    }
+}
+
+/// Wildcard hosts by suffix.
+#[derive(Debug, Default)]
+struct Wildcards {
+    suffixes: HashMap<Box<str>, Root>,
+    /// Longest suffix: longer ones of a request are not worth hashing.
+    bytes_max: usize,
+}
+
+impl Wildcards {
+    fn insert(&mut self, suffix: &str, root: Root) {
+        self.bytes_max = self.bytes_max.max(suffix.len());
+        self.suffixes.insert(suffix.into(), root);
+    }
+
+    /// The tries of the suffixes of a host, longest first.
+    fn roots(&self, host: &str) -> impl Iterator<Item = Root> {
+        let host = if self.suffixes.is_empty() { "" } else { host };
+        host.match_indices('.')
+            .filter_map(|(dot, _)| host.get(dot + 1..))
+            .filter(|suffix| suffix.len() <= self.bytes_max)
+            .filter_map(|suffix| self.suffixes.get(suffix).copied())
+    }
+}
+
+/// The routes of a literal, on their way into levels.
+#[derive(Default)]
+struct Draft<'a> {
+    exact: Vec<&'a RouteSpec>,
+    regex: Vec<&'a RouteSpec>,
+    prefix: Vec<&'a RouteSpec>,
+}
+
+impl<'a> Draft<'a> {
+    fn add(&mut self, spec: &'a RouteSpec) {
+        match &spec.path {
+            PathPattern::Exact(_) => self.exact.push(spec),
+            PathPattern::Regex(_) => self.regex.push(spec),
+            PathPattern::Prefix(_) => self.prefix.push(spec),
+        }
+    }
+}
+
+fn level<'a>(mut specs: Vec<&'a RouteSpec>, overlaps: &mut overlap::Overlaps<'a>) -> Option<Level> {
+    if specs.is_empty() {
+        return None;
+    }
+    // Equal ranks that can meet are errors; the name only keeps the order of others the same
+    // whatever the order of the document.
+    specs.sort_by(|a, b| (Reverse(a.rank()), &a.name).cmp(&(Reverse(b.rank()), &b.name)));
+    overlaps.search(&specs);
+    Some(Level::new(specs.into_iter()))
+}

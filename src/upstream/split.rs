@@ -1,0 +1,151 @@
+//! The split of traffic between versions.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::affinity::Affinity;
+use super::findings::Findings;
+use crate::edge::Facts;
+use crate::model::{self, Problem, Problems};
+
+/// The number of buckets that keys fall into (R043).
+pub const BUCKETS: u32 = 10_000;
+
+/// Which version a request falls to, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Index into [`Upstream::versions`](super::Upstream::versions).
+    pub version: usize,
+    /// The bucket, where there is a split.
+    pub bucket: Option<u32>,
+    /// The part that was the key, in the configuration's word, where there is a split.
+    pub part: Option<Cow<'static, str>>,
+}
+
+/// A compiled split. Versions take consecutive ranges of buckets in the order of the document,
+/// so that raising the last weight at the cost of the one before it moves nobody back (R043).
+#[derive(Debug)]
+pub(super) struct SplitPlan {
+    shares: Box<[Share]>,
+    /// The version of buckets that no share covers: the last with a weight (R045, T23).
+    rest: usize,
+    affinity: Affinity,
+}
+
+/// A version takes the buckets from where the share before it ends up to, not including,
+/// `below`.
+#[derive(Debug)]
+struct Share {
+    below: u32,
+    version: usize,
+}
+
+impl SplitPlan {
+    /// Compiles `splits` and `splitKey`; problems carry `path` (`routes[3].upstream`).
+    /// `versions` are the names of the service's versions in order. None without splits, and
+    /// when problems leave nothing to run.
+    pub(super) fn compile(
+        model: &model::Upstream,
+        versions: &[&str],
+        identity_headers: &BTreeMap<String, String>,
+        path: &str,
+        findings: &mut Findings<'_>,
+    ) -> Option<Self> {
+        if model.splits.is_empty() {
+            if !model.split_key.is_empty() {
+                findings.warning(Problem::warning(
+                    "split.key",
+                    format!("{path}.splitKey"),
+                    "without `splits` this key decides nothing",
+                ));
+            }
+            return None;
+        }
+        let affinity = Affinity::compile(&model.split_key, identity_headers, path, findings);
+        let mut shares = Vec::with_capacity(model.splits.len());
+        let mut below = 0_u32;
+        let mut rest = None;
+        for (index, split) in model.splits.iter().enumerate() {
+            check_split(model, index, versions, path, findings);
+            below = below.saturating_add(split.weight);
+            if let Some(version) = versions.iter().position(|name| *name == split.version)
+                && split.weight > 0
+            {
+                shares.push(Share { below, version });
+                rest = Some(version);
+            }
+        }
+        check_sum(&model.splits, path, findings);
+        Some(Self { shares: shares.into(), rest: rest?, affinity })
+    }
+
+    /// The version of a request.
+    pub(super) fn choose(&self, facts: &Facts<'_>, entropy: u64) -> Bucket {
+        let (bucket, part) = self.affinity.bucket(facts, entropy);
+        Bucket { version: self.version(bucket), bucket: Some(bucket), part: Some(part) }
+    }
+
+    fn version(&self, bucket: u32) -> usize {
+        self.shares
+            .iter()
+            .find(|share| bucket < share.below)
+            .map_or(self.rest, |share| share.version)
+    }
+}
+
+fn check_split(
+    model: &model::Upstream,
+    index: usize,
+    versions: &[&str],
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
+    let Some(split) = model.splits.get(index) else { return };
+    let place = format!("{path}.splits[{index}].version");
+    let (name, service) = (&split.version, &model.service);
+    if !versions.contains(&name.as_str()) {
+        let mut problem = Problem::error(
+            "reference.unknown",
+            place.as_str(),
+            format!("service `{service}` has no version `{name}`"),
+        );
+        problem.help = Problems::did_you_mean(name, versions.iter().copied())
+            .or_else(|| Some(format!("its versions are {}", versions.join(", "))));
+        findings.error(problem);
+    }
+    if model.splits.iter().take(index).any(|earlier| earlier.version == *name) {
+        findings.error(
+            Problem::error(
+                "split.duplicate",
+                place,
+                format!("version `{name}` has a share already"),
+            )
+            .help("give each version one share, the sum of both"),
+        );
+    }
+}
+
+fn check_sum(splits: &[model::Split], path: &str, findings: &mut Findings<'_>) {
+    let sum: u64 = splits.iter().map(|split| u64::from(split.weight)).sum();
+    let place = format!("{path}.splits");
+    if sum == 0 {
+        findings.error(
+            Problem::error("split.weights", place, "every weight is 0: nobody takes the traffic")
+                .help("give at least one version a weight"),
+        );
+        return;
+    }
+    let wide = u64::from(BUCKETS);
+    let effect = match sum.cmp(&wide) {
+        std::cmp::Ordering::Equal => return,
+        std::cmp::Ordering::Less => "the last version with a weight takes the rest",
+        std::cmp::Ordering::Greater => "what lies beyond 10000 gets no traffic",
+    };
+    findings.warning(
+        Problem::warning("split.sum", place, format!("the weights sum to {sum}: {effect}"))
+            .help("weights are shares out of 10000"),
+    );
+}
+
+#[cfg(test)]
+mod tests;
