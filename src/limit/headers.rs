@@ -1,0 +1,109 @@
+//! The response headers that tell a client its limits.
+//!
+//! `RateLimit-Policy` and `RateLimit` are structured-field lists
+//! (draft-ietf-httpapi-ratelimit-headers): all rules of the request, the tightest first.
+//! `X-RateLimit-*` describe the tightest alone. All times are whole seconds from now, rounded up
+//! (T18). What nobody counted is not reported: no number is better than a wrong one (R069).
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::Quota;
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMITS: HeaderName = HeaderName::from_static("ratelimit");
+const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// Room for one rule's item beside its name.
+const ITEM: usize = 32;
+
+/// Hands out the headers for `quotas`, the tightest of which comes first.
+pub(super) fn write(quotas: &[Quota], set: &mut impl FnMut(HeaderName, HeaderValue)) {
+    let Some(tightest) = quotas.first() else { return };
+    match quotas {
+        [only] => set(POLICY, only.policy.clone()),
+        all => {
+            let mut list = Vec::with_capacity(all.iter().map(|q| q.policy.len() + 2).sum());
+            for quota in all {
+                next(&mut list);
+                list.extend_from_slice(quota.policy.as_bytes());
+            }
+            put(POLICY, list, set);
+        }
+    }
+    let names: usize = quotas.iter().map(|quota| quota.name.len() + ITEM).sum();
+    let mut list = Vec::with_capacity(names);
+    for quota in quotas {
+        let Some(remaining) = quota.remaining else { continue };
+        next(&mut list);
+        push_name(&mut list, &quota.name);
+        list.extend_from_slice(b";r=");
+        push_number(&mut list, remaining);
+        list.extend_from_slice(b";t=");
+        push_number(&mut list, whole_seconds(quota.reset));
+    }
+    if !list.is_empty() {
+        put(LIMITS, list, set);
+    }
+    set(X_LIMIT, HeaderValue::from(tightest.limit));
+    if let Some(remaining) = tightest.remaining {
+        set(X_REMAINING, HeaderValue::from(remaining));
+        set(X_RESET, HeaderValue::from(whole_seconds(tightest.reset)));
+    }
+}
+
+/// The item of `RateLimit-Policy` for a rule, made once. The rule's name needs no escapes.
+pub(super) fn policy_item(name: &str, limit: u64, window_s: u64) -> Option<HeaderValue> {
+    let mut item = Vec::with_capacity(name.len() + ITEM);
+    push_name(&mut item, name);
+    item.extend_from_slice(b";q=");
+    push_number(&mut item, limit);
+    item.extend_from_slice(b";w=");
+    push_number(&mut item, window_s);
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(item)).ok()
+}
+
+/// Rounded up, so that nobody is told to come too early.
+pub(super) fn whole_seconds(span: Duration) -> u64 {
+    span.as_secs() + u64::from(span.subsec_nanos() > 0)
+}
+
+fn put(name: HeaderName, list: Vec<u8>, set: &mut impl FnMut(HeaderName, HeaderValue)) {
+    // Names are visible ASCII since their rule was compiled; the rest are digits.
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(list)) {
+        set(name, value);
+    }
+}
+
+fn next(list: &mut Vec<u8>) {
+    if !list.is_empty() {
+        list.extend_from_slice(b", ");
+    }
+}
+
+fn push_name(list: &mut Vec<u8>, name: &str) {
+    list.push(b'"');
+    list.extend_from_slice(name.as_bytes());
+    list.push(b'"');
+}
+
+/// Decimal digits without the formatting machinery.
+fn push_number(list: &mut Vec<u8>, mut number: u64) {
+    let start = list.len();
+    loop {
+        list.push(b'0' + (number % 10) as u8);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = list.get_mut(start..) {
+        digits.reverse();
+    }
+}
+
+#[cfg(test)]
+mod tests;
