@@ -6,7 +6,7 @@
 //!
 //! | Layer | Modules |
 //! |---|---|
-//! | 1 | [`routing`], [`shape`], [`auth`], [`limit`], `cache`, [`upstream`]: one policy each |
+//! | 1 | [`routing`], [`shape`], [`auth`], [`limit`], [`cache`], [`upstream`]: one policy each |
 //! | 0 | [`model`], [`fault`], [`clock`], [`edge`], [`telemetry`]: words, facts, the request |
 
 pub mod clock;
@@ -16,6 +16,7 @@ pub mod model;
 pub mod telemetry;
 
 pub mod auth;
+pub mod cache;
 pub mod limit;
 pub mod routing;
 pub mod shape;

@@ -1,0 +1,222 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::HeaderMap;
+use pingora::http::ResponseHeader;
+use pingora_cache::{CacheMeta, NoCacheReason, RespCacheable};
+
+use super::super::fixtures::{headers, policy};
+use super::admit_response;
+use crate::cache::CachePolicy;
+use crate::clock::{Moment, Tick};
+
+/// Wed, 15 Nov 2023 00:00:00 GMT.
+const NOW: Moment = Moment { tick: Tick::from_nanos(0), unix_ms: 1_700_006_400_000 };
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(NOW.unix_ms)
+}
+
+fn answer(status: u16, fields: &[(&'static str, &str)]) -> ResponseHeader {
+    let mut answer = ResponseHeader::build(status, None).unwrap();
+    for (name, value) in fields {
+        answer.append_header(*name, *value).unwrap();
+    }
+    answer
+}
+
+fn admit_to(
+    policy: &CachePolicy,
+    request: &HeaderMap,
+    answer: &ResponseHeader,
+) -> Result<CacheMeta, NoCacheReason> {
+    match admit_response(policy, request, answer, NOW) {
+        RespCacheable::Cacheable(meta) => Ok(meta),
+        RespCacheable::Uncacheable(reason) => Err(reason),
+    }
+}
+
+/// Seconds that an answer stays fresh under a `ttl` of 300 s; none when it is not kept.
+fn fresh(status: u16, fields: &[(&'static str, &str)]) -> Option<u64> {
+    let meta = admit_to(&policy("{}"), &HeaderMap::new(), &answer(status, fields)).ok()?;
+    Some(meta.fresh_until().duration_since(now()).unwrap().as_secs())
+}
+
+#[test]
+fn statuses_kept_without_a_word_of_the_service() {
+    for (status, seconds) in [
+        (200, Some(300)),
+        (301, Some(300)),
+        (308, Some(300)),
+        (404, Some(10)),
+        (410, Some(10)),
+        (203, None),
+        (204, None),
+        (206, None),
+        (302, None),
+        (304, None),
+        (307, None),
+        (400, None),
+        (401, None),
+        (403, None),
+        (429, None),
+        (500, None),
+        (503, None),
+    ] {
+        assert_eq!(fresh(status, &[]), seconds, "{status}");
+    }
+}
+
+#[test]
+fn a_short_ttl_holds_for_what_is_missing_too() {
+    let meta = admit_to(&policy("{ttl: 5s}"), &HeaderMap::new(), &answer(404, &[])).unwrap();
+    assert_eq!(meta.fresh_until(), now() + Duration::from_secs(5));
+}
+
+#[test]
+fn statuses_kept_when_the_service_says_so() {
+    for (status, seconds) in [
+        (203, Some(60)),
+        (204, Some(60)),
+        (302, Some(60)),
+        (307, Some(60)),
+        (404, Some(60)),
+        (206, None),
+        (401, None),
+        (403, None),
+        (429, None),
+        (500, None),
+    ] {
+        assert_eq!(fresh(status, &[("cache-control", "max-age=60")]), seconds, "{status}");
+    }
+}
+
+#[test]
+fn the_service_wins_over_the_route() {
+    let later = "Wed, 15 Nov 2023 00:01:40 GMT";
+    let date = ("date", "Wed, 15 Nov 2023 00:00:00 GMT");
+    let skewed = ("date", "Wed, 15 Nov 2023 00:01:00 GMT");
+    for (fields, seconds) in [
+        (&[("cache-control", "max-age=60")][..], Some(60)),
+        (&[("cache-control", "max-age=60, s-maxage=20")], Some(20)),
+        (&[("cache-control", "s-maxage=\"20\"")], Some(20)),
+        (&[("cache-control", "max-age=60"), ("expires", later)], Some(60)),
+        (&[("cache-control", "public"), ("expires", later)], Some(100)),
+        (&[("expires", later), date], Some(100)),
+        (&[("expires", later), skewed], Some(40)),
+        (&[("cache-control", "public")], Some(300)),
+        (&[("cache-control", "max-age=999999999999")], Some(2_147_483_647)),
+        (&[("cache-control", "max-age=0")], None),
+        (&[("cache-control", "s-maxage=0, max-age=60")], None),
+        (&[("cache-control", "max-age=soon")], None),
+        (&[("cache-control", "max-age")], None),
+        (&[("cache-control", "max-age=-1")], None),
+        (&[("expires", "0")], None),
+        (&[("expires", "Wed, 15 Nov 2023 00:00:00 GMT")], None),
+        (&[("expires", later), ("expires", later)], None),
+    ] {
+        assert_eq!(fresh(200, fields), seconds, "{fields:?}");
+    }
+}
+
+#[test]
+fn time_spent_in_other_caches_is_gone() {
+    for (age, seconds) in
+        [("0", Some(60)), ("59", Some(1)), ("60", None), ("61", None), ("x", Some(60))]
+    {
+        let fields = [("cache-control", "max-age=60"), ("age", age)];
+        assert_eq!(fresh(200, &fields), seconds, "{age}");
+    }
+    assert_eq!(fresh(200, &[("age", "299")]), Some(1), "the route's ttl is no exception");
+
+    let old = answer(200, &[("cache-control", "max-age=60"), ("age", "20")]);
+    let meta = admit_to(&policy("{}"), &HeaderMap::new(), &old).unwrap();
+    assert_eq!(meta.epoch(), now() - Duration::from_secs(20));
+    assert!(!meta.headers().contains_key("age"), "a 304 would count it again");
+}
+
+#[test]
+fn answers_that_are_never_kept() {
+    let public = ("cache-control", "public, max-age=60");
+    for fields in [
+        &[public, ("set-cookie", "a=b")][..],
+        &[public, ("vary", "*")],
+        &[public, ("vary", "a,b,c,d,e,f,g,h,i")],
+        &[("cache-control", "no-store")],
+        &[("cache-control", "max-age=60"), ("cache-control", "No-Store")],
+        &[("cache-control", "private, max-age=60")],
+        &[("cache-control", "private=\"x-a\", max-age=60")],
+        &[("cache-control", "no-cache")],
+        &[("cache-control", "no-cache=\"x-a\", max-age=60")],
+        &[("pragma", "no-cache")],
+    ] {
+        assert_eq!(fresh(200, fields), None, "{fields:?}");
+    }
+    assert_eq!(fresh(200, &[public, ("pragma", "no-cache")]), Some(60));
+    assert_eq!(fresh(200, &[public, ("vary", "accept-encoding")]), Some(60));
+}
+
+#[test]
+fn private_wins_even_where_the_key_holds_the_user() {
+    let private = answer(200, &[("cache-control", "private, max-age=60")]);
+    assert!(admit_to(&policy("{key: {user: true}}"), &HeaderMap::new(), &private).is_err());
+}
+
+#[test]
+fn credentials_need_somebody_who_says_who_shares() {
+    let silent = answer(200, &[("cache-control", "max-age=60")]);
+    for name in ["authorization", "cookie", "x-api-key"] {
+        let request = headers(&[(name, "x")]);
+        assert!(admit_to(&policy("{}"), &request, &silent).is_err(), "{name}");
+        for directive in ["public, max-age=60", "s-maxage=60", "must-revalidate, max-age=60"] {
+            let explicit = answer(200, &[("cache-control", directive)]);
+            assert!(admit_to(&policy("{}"), &request, &explicit).is_ok(), "{name} {directive}");
+        }
+        for yaml in ["{key: {user: true}}", "{key: {tenant: true}}", "{shared: true}"] {
+            assert!(admit_to(&policy(yaml), &request, &silent).is_ok(), "{name} {yaml}");
+        }
+    }
+}
+
+#[test]
+fn announced_bodies_above_the_route_limit_are_not_kept() {
+    let policy = policy("{maxBodyBytes: 100}");
+    for (length, kept) in [("100", true), ("101", false)] {
+        let answer = answer(200, &[("content-length", length)]);
+        let admitted = admit_to(&policy, &HeaderMap::new(), &answer);
+        assert_eq!(admitted.is_ok(), kept, "{length}");
+        if !kept {
+            assert_eq!(admitted.unwrap_err(), NoCacheReason::ResponseTooLarge);
+        }
+    }
+}
+
+#[test]
+fn stale_answers_only_as_far_as_the_service_allows() {
+    let windows = |directives: &str| {
+        let answer = answer(200, &[("cache-control", directives)]);
+        let meta = admit_to(&policy("{}"), &HeaderMap::new(), &answer).unwrap();
+        (meta.stale_while_revalidate_sec(), meta.stale_if_error_sec())
+    };
+    assert_eq!(windows("max-age=60"), (0, 0));
+    assert_eq!(windows("max-age=60, stale-while-revalidate=5, stale-if-error=7"), (5, 7));
+    assert_eq!(windows("max-age=60, stale-if-error=7, must-revalidate"), (0, 0));
+}
+
+#[test]
+fn what_concerned_one_connection_is_not_stored() {
+    let answer = answer(
+        200,
+        &[
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("content-type", "text/plain"),
+            ("etag", "\"a\""),
+        ],
+    );
+    let meta = admit_to(&policy("{}"), &HeaderMap::new(), &answer).unwrap();
+    let mut names: Vec<&str> = meta.headers().keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["content-type", "etag"]);
+}

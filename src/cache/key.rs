@@ -1,0 +1,227 @@
+//! The key of an answer.
+//!
+//! A key is a list of factors, each a name and a value, in a fixed order. It is made from the
+//! request as the client sent it and from verified identity; what a client claims about itself
+//! is never a factor (T12). The list is encoded with every length in front, so that two lists
+//! share bytes only if they are the same list (T10, R145). A header that is absent has no
+//! factor; one that is there and empty has one with an empty value.
+
+use http::header;
+use pingora_cache::CacheKey;
+use pingora_cache::key::HashBinary;
+use sha2::{Digest, Sha256};
+
+use super::{CachePolicy, query};
+use crate::edge::Facts;
+
+/// One factor of a key, in words, for explanations.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Factor {
+    /// What it is, for example `query` or `header:accept`.
+    pub name: String,
+    /// Its value for this request.
+    pub value: String,
+}
+
+/// How a request uses the cache.
+#[derive(Debug)]
+pub struct CachePlan {
+    /// The encoded key: every factor with its length before it.
+    pub key: Vec<u8>,
+}
+
+impl CachePlan {
+    /// The key in Pingora's form.
+    ///
+    /// The hash that entries are filed under is half of a SHA-256 (R145), given to Pingora ready
+    /// made: its own would be computed anew at every look.
+    #[must_use]
+    pub fn pingora_key(&self) -> CacheKey {
+        let mut key = CacheKey::new(self.key.as_slice(), "");
+        key.set_primary_bin_override(self.hash());
+        key
+    }
+
+    /// The key as it is shown: the 128 bits that entries are filed under, in hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.hash()))
+    }
+
+    fn hash(&self) -> HashBinary {
+        let digest = Sha256::digest(&self.key);
+        std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default())
+    }
+}
+
+/// How a request uses the cache; none when it does not, for one of the reasons that [`bypass`]
+/// gives.
+#[must_use]
+pub fn consider(policy: &CachePolicy, facts: &Facts<'_>) -> Option<CachePlan> {
+    if bypass(policy, facts).is_some() {
+        return None;
+    }
+    let mut encoder = Encoder::new();
+    policy.visit(facts, |name, value| encoder.push(name, value));
+    Some(CachePlan { key: encoder.finish() })
+}
+
+/// Why a request does not use the cache, in words for explanations; none when it does.
+#[must_use]
+pub fn bypass(policy: &CachePolicy, facts: &Facts<'_>) -> Option<&'static str> {
+    let headers = facts.view.headers;
+    if !matches!(*facts.view.method, http::Method::GET | http::Method::HEAD) {
+        return Some("only GET and HEAD are answered from the cache");
+    }
+    if headers.contains_key(header::UPGRADE) {
+        return Some("the request asks to change the protocol");
+    }
+    let is_empty = |length: &http::HeaderValue| length.as_bytes() == b"0";
+    if headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| !is_empty(length))
+    {
+        return Some("the request has a body, which the answer may depend on");
+    }
+    // RFC 9111 section 4.3.2: these are for the origin to evaluate.
+    if headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_UNMODIFIED_SINCE) {
+        return Some("the request has a precondition that only the service can check");
+    }
+    if let Some(reason) = refused_by_client(headers) {
+        return Some(reason);
+    }
+    // Never share by absence: a caller without the fact is nobody, not one of many.
+    if policy.tenant && tenant(facts).is_none() {
+        return Some("the key holds the tenant, and the caller has none");
+    }
+    if policy.user && user(facts).is_none() {
+        return Some("the key holds the user, and the caller is not known");
+    }
+    if query::is_ambiguous(&policy.query, facts.view.query) {
+        return Some("the query holds `;`, which some services read as a separator");
+    }
+    None
+}
+
+/// Request directives of RFC 9111 section 5.2.1 that want no stored answer. `no-cache` and
+/// `max-age=0` ask for one that the service has just confirmed; the request goes there.
+fn refused_by_client(headers: &http::HeaderMap) -> Option<&'static str> {
+    headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(|directive| match directive.trim() {
+            word if word.eq_ignore_ascii_case("no-store") => Some("the request says no-store"),
+            word if word.eq_ignore_ascii_case("no-cache") => Some("the request says no-cache"),
+            word if word.eq_ignore_ascii_case("max-age=0") => Some("the request says max-age=0"),
+            _ => None,
+        })
+}
+
+fn tenant<'a>(facts: &Facts<'a>) -> Option<&'a str> {
+    facts.identity?.tenant_id.as_deref().filter(|tenant| !tenant.is_empty())
+}
+
+/// The identity provider and the subject: two providers may both know an `alice`.
+fn user<'a>(facts: &Facts<'a>) -> Option<(&'a str, &'a str)> {
+    let identity = facts.identity?;
+    (!identity.subject.is_empty()).then_some((&*identity.provider, &*identity.subject))
+}
+
+impl CachePolicy {
+    /// The factors of a request's key, for explanations, in the order of encoding. For a request
+    /// that does not use the cache, those that it has.
+    #[must_use]
+    pub fn factors(&self, facts: &Facts<'_>) -> Vec<Factor> {
+        let mut factors = Vec::new();
+        self.visit(facts, |name, value| {
+            factors.push(Factor { name: name.to_owned(), value: value.to_owned() });
+        });
+        factors
+    }
+
+    /// The one of the route's languages that a request is answered in; none where the route
+    /// tells no languages apart. The service must be sent this as `Accept-Language`: were it to
+    /// see the client's own, it could choose a language that the key does not know.
+    #[must_use]
+    pub fn language(&self, headers: &http::HeaderMap) -> Option<&http::HeaderValue> {
+        self.languages.prefer(headers).map(|language| &language.value)
+    }
+
+    /// Shows every factor, name and value, in the order of the key.
+    fn visit(&self, facts: &Facts<'_>, mut factor: impl FnMut(&str, &str)) {
+        let view = facts.view;
+        // GET and HEAD share: Pingora fills with GET and answers HEAD from the same entry.
+        factor("method", "GET");
+        factor("scheme", view.scheme.as_str());
+        factor("host", &view.host);
+        factor("path", &view.path);
+        for parameter in query::parameters(&self.query, view.query) {
+            factor("query", &parameter);
+        }
+        factor("route", &self.route);
+        if self.tenant
+            && let Some(tenant) = tenant(facts)
+        {
+            factor("tenant", tenant);
+        }
+        if self.user
+            && let Some((provider, subject)) = user(facts)
+        {
+            factor("provider", provider);
+            factor("user", subject);
+        }
+        if let Some(language) = self.languages.prefer(view.headers) {
+            factor("language", &language.tag);
+        }
+        for header in &self.headers {
+            for value in view.headers.get_all(&header.name) {
+                match std::str::from_utf8(value.as_bytes()) {
+                    Ok(text) => factor(&header.label, text),
+                    // Under another name, so that no text can look like it.
+                    Err(_) => factor(&header.hex_label, &hex(value.as_bytes())),
+                }
+            }
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// Encodes a list of factors: their number, then each name and value behind its length.
+struct Encoder {
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+impl Encoder {
+    fn new() -> Self {
+        let mut bytes = Vec::with_capacity(TYPICAL_KEY_BYTES);
+        bytes.extend_from_slice(&0_u64.to_be_bytes());
+        Self { bytes, count: 0 }
+    }
+
+    fn push(&mut self, name: &str, value: &str) {
+        self.count += 1;
+        for text in [name, value] {
+            self.bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            self.bytes.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        if let Some(front) = self.bytes.first_chunk_mut() {
+            *front = self.count.to_be_bytes();
+        }
+        self.bytes
+    }
+}
+
+/// Room for the keys of most requests without growing.
+const TYPICAL_KEY_BYTES: usize = 384;
+
+#[cfg(test)]
+mod tests;
