@@ -6,6 +6,12 @@
 //!
 //! | Layer | Modules |
 //! |---|---|
+//! | 7 | [`cli`]: the command line |
+//! | 6 | [`server`]: builds the process |
+//! | 5 | [`proxy`], [`admin`]: the data plane's phases; the operator's endpoints |
+//! | 4 | [`live`]: what changes while the process runs |
+//! | 3 | [`decide`]: one request in, one decision out; no clock, no network |
+//! | 2 | [`snapshot`]: the compiled, immutable configuration |
 //! | 1 | [`routing`], [`shape`], [`auth`], [`limit`], [`cache`], [`upstream`]: one policy each |
 //! | 0 | [`model`], [`fault`], [`clock`], [`edge`], [`telemetry`]: words, facts, the request |
 
@@ -21,3 +27,11 @@ pub mod limit;
 pub mod routing;
 pub mod shape;
 pub mod upstream;
+
+pub mod admin;
+pub mod cli;
+pub mod decide;
+pub mod live;
+pub mod proxy;
+pub mod server;
+pub mod snapshot;

@@ -1,0 +1,43 @@
+//! The command line: `run`, `check`, `explain`, `schema`.
+//!
+//! Data goes to standard output, words about it to standard error. Exit codes: 0 done, 1 the
+//! configuration has errors or the command failed, 2 the command line is wrong.
+
+mod args;
+mod check;
+mod explain;
+mod render;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// Parses the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Schema => {
+            out(&format!("{:#}\n", crate::model::json_schema()));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Writes to standard output; a reader that has gone away is no error.
+fn out(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Writes to standard error.
+fn err(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,126 @@
+//! What the service is sent: the client's request, cleaned, with what the gateway knows.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use pingora::http::RequestHeader;
+
+use crate::edge::{
+    Identity, RequestId, RequestView, TraceContext, X_REQUEST_ID, forwarded_for, forwarded_host,
+    forwarded_proto,
+};
+use crate::fault::{Fault, Reject};
+use crate::snapshot::Route;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The gateway's entry in `Via` (RFC 9110 section 7.6.3).
+const VIA: HeaderValue = HeaderValue::from_static("1.1 tidegate");
+
+/// Everything about a request that its upstream copy needs, kept while the request lives:
+/// attempts are repeated, and each starts again from what the client sent.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// The target in normal form, where that differs from what the client sent.
+    target: Option<Uri>,
+    forwarded_for: HeaderValue,
+    forwarded_host: HeaderValue,
+    forwarded_proto: HeaderValue,
+    /// The language that the cache key names: the service must not answer in another.
+    language: Option<HeaderValue>,
+}
+
+impl Outbound {
+    /// Notes what a request's upstream copy needs. `peer` is the address of the connection.
+    ///
+    /// # Errors
+    /// 400 when the target cannot be written in origin form.
+    pub fn of(
+        view: &RequestView<'_>,
+        uri: &Uri,
+        peer: IpAddr,
+        route: &Route,
+    ) -> Result<Self, Reject> {
+        let same = uri.authority().is_none() && uri.path() == view.path;
+        let target = if same { None } else { Some(origin_form(view)?) };
+        Ok(Self {
+            target,
+            forwarded_for: forwarded_for(peer, view.headers, view.peer_trusted),
+            forwarded_host: forwarded_host(view).ok_or(Fault::HostInvalid)?,
+            forwarded_proto: forwarded_proto(view.scheme),
+            language: route
+                .cache
+                .as_ref()
+                .and_then(|policy| policy.language(view.headers).cloned()),
+        })
+    }
+
+    /// Turns the client's header into the one that is sent to the service. May be called again
+    /// for each attempt, always on a fresh copy.
+    ///
+    /// Works on the plain header map, not through Pingora's header: that keeps every name a
+    /// second time in the case that it came in, and parses each name that is set. Names are
+    /// written in lower case, which HTTP does not distinguish.
+    pub fn prepare(
+        &self,
+        upstream: &mut RequestHeader,
+        route: &Route,
+        identity: Option<&Arc<Identity>>,
+        request_id: &RequestId,
+        trace: &TraceContext,
+    ) {
+        let ends_stream = upstream.send_end_stream();
+        let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
+        let mut parts = http::request::Parts::from(std::mem::replace(upstream, nothing));
+        if let Some(target) = &self.target {
+            parts.uri = target.clone();
+        }
+        let headers = &mut parts.headers;
+        route.removed.remove_from(headers);
+        headers.reserve(ADDED + identity.map_or(0, |identity| identity.headers.len()));
+        headers.insert(X_REQUEST_ID, request_id.header_value());
+        headers.insert(TRACEPARENT, trace.traceparent.clone());
+        if let Some(state) = &trace.tracestate {
+            headers.insert(TRACESTATE, state.clone());
+        }
+        headers.insert(X_FORWARDED_FOR, self.forwarded_for.clone());
+        headers.insert(X_FORWARDED_HOST, self.forwarded_host.clone());
+        headers.insert(X_FORWARDED_PROTO, self.forwarded_proto.clone());
+        if let Some(language) = &self.language {
+            headers.insert(header::ACCEPT_LANGUAGE, language.clone());
+        }
+        headers.append(header::VIA, VIA);
+        for (name, value) in identity.iter().flat_map(|identity| &identity.headers) {
+            headers.insert(name.clone(), value.clone());
+        }
+        *upstream = RequestHeader::from(parts);
+        upstream.set_send_end_stream(ends_stream.unwrap_or(true));
+    }
+}
+
+/// Headers that are added to every request, at most.
+const ADDED: usize = 8;
+
+/// Path in normal form and the query as it was sent.
+fn origin_form(view: &RequestView<'_>) -> Result<Uri, Reject> {
+    let target = match view.query {
+        None => view.path.to_string(),
+        Some(query) => format!("{}?{query}", view.path),
+    };
+    Uri::try_from(target).map_err(|_| Fault::MalformedRequest.into())
+}
+
+/// Header names and values of a map, for explanations; repeated names stay apart.
+pub(super) fn listed(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
+        .collect()
+}

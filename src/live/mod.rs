@@ -1,0 +1,147 @@
+//! What changes while the process runs.
+//!
+//! A snapshot holds decisions, [`Live`] holds memories: the snapshot in force, verification
+//! keys, verified tokens, limiter, health, cache, metrics, log. A new configuration replaces the
+//! snapshot in one step; everything else stays, matched by name.
+
+mod reload;
+mod resolve;
+mod watch;
+
+pub use reload::{Applied, Candidate, Judged, judge};
+pub use resolve::{Missing, resolve};
+pub use watch::Watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::auth::{KeySource, TokenCache};
+use crate::cache::CacheBackend;
+use crate::clock::Moment;
+use crate::limit::Limiter;
+use crate::model::Config;
+use crate::snapshot::Snapshot;
+use crate::telemetry::{AccessLogWriter, Metrics, RouteMeters};
+use crate::upstream::HealthBoard;
+
+/// Verified tokens that are remembered.
+const TOKENS: usize = 65_536;
+
+/// What all cached answers together may weigh, in bytes.
+const CACHE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The state of a process.
+pub struct Live {
+    current: ArcSwap<Snapshot>,
+    applied: ArcSwap<Applied>,
+    file: PathBuf,
+    /// The configuration that the process was started with, for what only a restart changes.
+    started_with: Config,
+    versions: AtomicU64,
+    reloading: parking_lot::Mutex<()>,
+    listening: AtomicBool,
+    draining: AtomicBool,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// Meters of requests that no route takes.
+    pub unrouted: RouteMeters,
+    /// Verification keys.
+    pub keys: KeySource,
+    /// Verified tokens.
+    pub tokens: TokenCache,
+    /// Rate limits.
+    pub limiter: Limiter,
+    /// What was seen of endpoints.
+    pub health: HealthBoard,
+    /// Kept answers.
+    pub cache: CacheBackend,
+    /// The access log.
+    pub access_log: AccessLogWriter,
+}
+
+impl Live {
+    /// Starts the state of a process with its first configuration.
+    ///
+    /// # Errors
+    /// When the access log cannot be opened.
+    pub fn start(
+        file: &Path,
+        candidate: Candidate,
+        metrics: Arc<Metrics>,
+        health: HealthBoard,
+        now: Moment,
+    ) -> std::io::Result<Self> {
+        let Candidate { config, snapshot, redis_url } = candidate;
+        let log = &config.access_log;
+        let access_log =
+            AccessLogWriter::open(&log.path, log.buffer_lines, metrics.access_log_dropped.clone())?;
+        let limiter = Limiter::new(Arc::clone(&metrics));
+        limiter.configure(config.redis.as_ref().zip(redis_url.as_deref()));
+        let keys = KeySource::new(Arc::clone(&metrics));
+        keys.adopt(&snapshot.providers);
+        let applied = Applied::of(&snapshot, now);
+        applied.publish(None, &metrics, now);
+        Ok(Self {
+            versions: AtomicU64::new(snapshot.version),
+            current: ArcSwap::from_pointee(snapshot),
+            applied: ArcSwap::from_pointee(applied),
+            file: file.to_owned(),
+            started_with: config,
+            reloading: parking_lot::Mutex::new(()),
+            listening: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            unrouted: RouteMeters::unrouted(&metrics),
+            keys,
+            tokens: TokenCache::new(TOKENS, &metrics),
+            limiter,
+            health,
+            cache: CacheBackend::leak(CACHE_BYTES, &metrics),
+            access_log,
+            metrics,
+        })
+    }
+
+    /// The snapshot in force; lock-free.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// What is in force, since when.
+    #[must_use]
+    pub fn applied(&self) -> Arc<Applied> {
+        self.applied.load_full()
+    }
+
+    /// The file that the configuration comes from.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Whether the process is on its way out: not ready, and no connection is kept open.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether the process takes traffic: its listeners are open and it is not on its way out.
+    /// Redis and identity providers do not count: without them it still serves (R168).
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.listening.load(Ordering::Relaxed) && !self.is_draining()
+    }
+
+    /// Its listeners are open.
+    pub fn listens(&self) {
+        self.listening.store(true, Ordering::Relaxed);
+    }
+
+    /// Begins the way out.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}

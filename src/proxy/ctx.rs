@@ -1,0 +1,131 @@
+//! What is known about one request, gathered on the way.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use pingora::Error;
+use pingora::prelude::ErrorType;
+
+use crate::cache::{CachePlan, CacheStatus};
+use crate::clock::{Moment, Tick};
+use crate::decide::Outbound;
+use crate::edge::{Identity, RequestId, TraceContext};
+use crate::fault::{Fault, Reject};
+use crate::limit::Outcome;
+use crate::live::Live;
+use crate::snapshot::{Route, Snapshot};
+use crate::telemetry::InFlight;
+use crate::upstream::{Bucket, Endpoint, Tried, Version};
+
+/// The context of one request. It pins the snapshot that the request began with.
+pub struct RequestCtx {
+    /// The configuration that this request sees, to its end.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// When the header had been read.
+    pub(super) began: Moment,
+    /// The request id; none only before the header was looked at.
+    pub(super) request_id: Option<RequestId>,
+    /// The trace; none only before the header was looked at.
+    pub(super) trace: Option<TraceContext>,
+    /// The client's address, behind trusted proxies.
+    pub(super) client: Option<IpAddr>,
+    /// The path in normal form, where it differs from the one sent.
+    pub(super) path: Option<Box<str>>,
+    /// The route.
+    pub(super) route: Option<Arc<Route>>,
+    /// The caller.
+    pub(super) identity: Option<Arc<Identity>>,
+    /// What the limiter said.
+    pub(super) limited: Option<Outcome>,
+    /// How the cache is used.
+    pub(super) cache: Option<CachePlan>,
+    /// What the cache did.
+    pub(super) cache_status: Option<CacheStatus>,
+    /// What the upstream copy needs.
+    pub(super) outbound: Option<Outbound>,
+    /// The version of the service.
+    pub(super) bucket: Option<Bucket>,
+    /// The endpoint of the current attempt, by index in its version.
+    pub(super) endpoint: Option<usize>,
+    /// Endpoints tried.
+    pub(super) tried: Tried,
+    /// Attempts begun.
+    pub(super) attempts: u32,
+    /// When the current attempt's request was sent.
+    pub(super) sent: Tick,
+    /// Time the last attempt took for the header of its answer.
+    pub(super) answered_after: Option<std::time::Duration>,
+    /// Body bytes received from the client.
+    pub(super) body_bytes: u64,
+    /// Why the request is not served, once that is known.
+    pub(super) refusal: Option<Reject>,
+    _in_flight: InFlight,
+}
+
+impl RequestCtx {
+    /// Begins a request: pins the snapshot, counts it as in flight.
+    pub(super) fn begin(live: &Live, now: Moment) -> Self {
+        Self {
+            snapshot: live.snapshot(),
+            began: now,
+            request_id: None,
+            trace: None,
+            client: None,
+            path: None,
+            route: None,
+            identity: None,
+            limited: None,
+            cache: None,
+            cache_status: None,
+            outbound: None,
+            bucket: None,
+            endpoint: None,
+            tried: Tried::default(),
+            attempts: 0,
+            sent: now.tick,
+            answered_after: None,
+            body_bytes: 0,
+            refusal: None,
+            _in_flight: InFlight::enter(&live.metrics.in_flight),
+        }
+    }
+
+    /// Keeps a refusal for `fail_to_proxy` and gives Pingora the error that leads there.
+    #[expect(clippy::unnecessary_box_returns, reason = "Pingora's errors are boxed")]
+    pub(super) fn refuse(&mut self, reject: Reject) -> Box<Error> {
+        let fault = reject.fault;
+        self.refusal = Some(reject);
+        Error::new_in(ErrorType::CustomCode(fault.code(), fault.status()))
+    }
+
+    /// The fault, where the request is not served.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.refusal.as_ref().map(|reject| reject.fault)
+    }
+
+    /// The version that the request goes to.
+    pub(super) fn version(&self) -> Option<&Version> {
+        let bucket = self.bucket.as_ref()?;
+        self.route.as_ref()?.upstream.versions.get(bucket.version)
+    }
+
+    /// Counts an attempt to the version that the request goes to.
+    pub(super) fn count_pick(&self) {
+        if let (Some(route), Some(bucket)) = (&self.route, &self.bucket)
+            && let Some(counter) = route.picks.get(bucket.version)
+        {
+            counter.inc();
+        }
+    }
+
+    /// The endpoint of the current attempt.
+    pub(super) fn current_endpoint(&self) -> Option<&Endpoint> {
+        self.version()?.endpoints.get(self.endpoint?)
+    }
+
+    /// The request id as a header value, where there is one yet.
+    pub(super) fn request_id_header(&self) -> Option<HeaderValue> {
+        self.request_id.as_ref().map(RequestId::header_value)
+    }
+}

@@ -1,0 +1,97 @@
+//! What is noted about a request: while it is answered, and after its last byte.
+
+use std::time::Duration;
+
+use pingora_proxy::Session;
+
+use super::RequestCtx;
+use crate::cache::CacheStatus;
+use crate::clock::Moment;
+use crate::edge::RequestId;
+use crate::fault::Fault;
+use crate::limit::Decision;
+use crate::live::Live;
+use crate::telemetry::AccessLine;
+
+/// The service has answered an attempt.
+pub(super) fn answered(ctx: &mut RequestCtx, now: Moment) {
+    let took = now.tick.since(ctx.sent);
+    ctx.answered_after = Some(took);
+    if let Some(route) = &ctx.route {
+        route.meters.upstream_answered(took);
+    }
+}
+
+/// Notes what the cache did, on routes that have one.
+pub(super) fn note_cache(session: &Session, ctx: &mut RequestCtx) {
+    if ctx.cache_status.is_none() && ctx.route.as_ref().is_some_and(|r| r.cache.is_some()) {
+        ctx.cache_status = Some(CacheStatus::of(&session.cache.phase()));
+    }
+}
+
+/// Meters and the access log line.
+pub(super) fn record(live: &Live, session: &Session, ctx: &mut RequestCtx, now: Moment) {
+    let status = status(session, ctx);
+    let took = now.tick.since(ctx.began.tick);
+    let method = &session.req_header().method;
+    let meters = ctx.route.as_ref().map_or(&live.unrouted, |route| &route.meters);
+    meters.answered(method, status, took);
+    if let Some(fault) = ctx.fault() {
+        meters.rejected(fault);
+    }
+    if let Some(status) = ctx.cache_status {
+        meters.cached(status as usize, status.as_str());
+    }
+    if live.access_log.is_on() {
+        live.access_log.write(&line(session, ctx, status, took));
+    }
+}
+
+/// The status that was sent; 499 when the client went away before one was.
+fn status(session: &Session, ctx: &RequestCtx) -> u16 {
+    let written = session.response_written().map(|response| response.status.as_u16());
+    written.or_else(|| ctx.fault().map(Fault::status)).unwrap_or(Fault::ClientGone.status())
+}
+
+fn line<'a>(
+    session: &'a Session,
+    ctx: &'a RequestCtx,
+    status: u16,
+    took: Duration,
+) -> AccessLine<'a> {
+    let header = session.req_header();
+    let route = ctx.route.as_deref();
+    let host = header.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    let began = std::time::UNIX_EPOCH + Duration::from_millis(ctx.began.unix_ms);
+    AccessLine {
+        timestamp: humantime::format_rfc3339_millis(began).to_string(),
+        request_id: ctx.request_id.as_ref().map_or("", RequestId::as_str),
+        trace_id: ctx.trace.as_ref().map_or("", |trace| trace.trace_id()),
+        client_ip: ctx.client,
+        route: route.map(|route| &*route.name),
+        tenant_id: ctx.identity.as_ref().and_then(|identity| identity.tenant_id.as_deref()),
+        user_id: ctx.identity.as_ref().map(|identity| &*identity.subject),
+        method: header.method.as_str(),
+        host,
+        path: ctx.path.as_deref().unwrap_or_else(|| header.uri.path()),
+        status,
+        code: ctx.fault().map(Fault::code),
+        upstream: route.filter(|_| ctx.attempts > 0).map(|route| &*route.upstream.service),
+        upstream_version: ctx.version().filter(|_| ctx.attempts > 0).map(|v| &*v.name),
+        upstream_endpoint: ctx.current_endpoint().map(|endpoint| &*endpoint.name),
+        attempts: ctx.attempts,
+        latency_ms: millis(took),
+        upstream_latency_ms: ctx.answered_after.map(millis),
+        rate_limited: ctx.limited.as_ref().is_some_and(|o| o.decision == Decision::Limited),
+        rate_limit: ctx.limited.as_ref().and_then(|o| o.quotas.first()).map(|quota| &*quota.name),
+        rate_limit_degraded: ctx.limited.as_ref().is_some_and(|outcome| outcome.degraded),
+        cache: ctx.cache_status.map(CacheStatus::as_str),
+        bytes_sent: session.as_downstream().body_bytes_sent() as u64,
+        config_version: ctx.snapshot.version,
+    }
+}
+
+/// Milliseconds with three decimals.
+fn millis(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}

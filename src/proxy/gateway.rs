@@ -1,0 +1,248 @@
+//! The data plane, in the order Pingora calls it.
+//!
+//! Each method borrows what its phase needs, asks one module, and keeps the answer in
+//! [`RequestCtx`]. There is no logic here worth testing: this is the table of contents.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::HttpPeer;
+use pingora::protocols::Digest;
+use pingora::{Error, Result};
+use pingora_cache::key::HashBinary;
+use pingora_cache::{CacheKey, CacheMeta, NoCacheReason, RespCacheable};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use super::retry::{self, Stage};
+use super::{RequestCtx, admit, finish, reply, translate};
+use crate::cache;
+use crate::clock;
+use crate::fault::Fault;
+use crate::live::Live;
+
+/// The gateway as Pingora runs it.
+pub struct Gateway {
+    live: Arc<Live>,
+}
+
+impl Gateway {
+    /// A data plane over the state of a process.
+    #[must_use]
+    pub const fn new(live: Arc<Live>) -> Self {
+        Self { live }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    /// Boxed, because Pingora moves it through several futures by value.
+    type CTX = Box<RequestCtx>;
+
+    /// Pins one snapshot and one reading of the clock.
+    fn new_ctx(&self) -> Box<RequestCtx> {
+        Box::new(RequestCtx::begin(&self.live, clock::now()))
+    }
+
+    /// Compression is not offered yet, so no module runs.
+    fn init_downstream_modules(&self, _: &mut pingora::modules::http::HttpModules) {}
+
+    /// Deadlines and identity of the request itself, before anything can be refused.
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<()> {
+        admit::receive(&self.live, session, ctx);
+        Ok(())
+    }
+
+    /// Route, shape, identity, authorisation, limits: `admit` reads top to bottom.
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<bool> {
+        match admit::admit(&self.live, session, ctx).await {
+            Ok(()) => Ok(false),
+            Err(reject) => {
+                ctx.refusal = Some(reject);
+                reply::send(&self.live, session, ctx).await;
+                Ok(true)
+            }
+        }
+    }
+
+    fn request_cache_filter(&self, session: &mut Session, ctx: &mut Box<RequestCtx>) -> Result<()> {
+        let policy = ctx.route.as_ref().and_then(|route| route.cache.as_ref());
+        if let (Some(_), Some(policy)) = (&ctx.cache, policy) {
+            let backend = self.live.cache;
+            let predictor = Some(backend.predictor);
+            session.cache.enable(backend.storage, None, predictor, Some(backend.lock), None);
+            let longest = usize::try_from(policy.max_body_bytes).unwrap_or(usize::MAX);
+            session.cache.set_max_file_size_bytes(longest);
+        }
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, _: &Session, ctx: &mut Box<RequestCtx>) -> Result<CacheKey> {
+        match &ctx.cache {
+            Some(plan) => Ok(plan.pingora_key()),
+            None => Err(ctx.refuse(Fault::Internal.into())),
+        }
+    }
+
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<RespCacheable> {
+        let policy = ctx.route.as_ref().and_then(|route| route.cache.as_ref());
+        Ok(policy.map_or(RespCacheable::Uncacheable(NoCacheReason::NeverEnabled), |policy| {
+            let request = &session.req_header().headers;
+            cache::admit_response(policy, request, response, clock::now())
+        }))
+    }
+
+    fn cache_vary_filter(
+        &self,
+        meta: &CacheMeta,
+        _: &mut Box<RequestCtx>,
+        request: &RequestHeader,
+    ) -> Option<HashBinary> {
+        cache::variance(meta, request)
+    }
+
+    /// Runs once per attempt.
+    async fn upstream_peer(
+        &self,
+        _: &mut Session,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<Box<HttpPeer>> {
+        retry::back_off(ctx).await;
+        retry::next_peer(ctx, clock::now()).map_err(|reject| ctx.refuse(reject))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        reused: bool,
+        _: &HttpPeer,
+        _: std::os::unix::io::RawFd,
+        _: Option<&Digest>,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<()> {
+        if let Some(endpoint) = ctx.current_endpoint() {
+            endpoint.health.connected();
+        }
+        if let Some(route) = &ctx.route {
+            route.meters.connected(reused);
+        }
+        ctx.sent = clock::now().tick;
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        upstream: &mut RequestHeader,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<()> {
+        admit::prepare(upstream, ctx)
+    }
+
+    /// A length that lies is caught here; an honest one was refused in `admit`.
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<()> {
+        admit::count_body(body.as_ref().map_or(0, Bytes::len), ctx)
+    }
+
+    /// Sees the service's answer before the cache does, 1xx included.
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<()> {
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        finish::answered(ctx, clock::now());
+        reply::end_hop(response);
+        retry::judge_status(session, response, ctx)
+    }
+
+    /// Runs for answers of services and of the cache; our own go through `reply`, which calls
+    /// the same `decorate`.
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<()> {
+        if !response.status.is_informational() {
+            finish::note_cache(session, ctx);
+            reply::decorate(&self.live, session, response, ctx);
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut Box<RequestCtx>,
+        e: Box<Error>,
+    ) -> Box<Error> {
+        if let Some(endpoint) = ctx.current_endpoint() {
+            endpoint.health.failed(clock::now());
+        }
+        retry::judge(session, ctx, e, Stage::Connecting, false)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        e: Box<Error>,
+        ctx: &mut Box<RequestCtx>,
+        client_reused: bool,
+    ) -> Box<Error> {
+        retry::judge(session, ctx, e, Stage::Exchanging, client_reused)
+    }
+
+    /// The one door out for failures.
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        e: &Error,
+        ctx: &mut Box<RequestCtx>,
+    ) -> FailToProxy {
+        let reject = ctx.refusal.take().unwrap_or_else(|| translate::reject(e).into());
+        let fault = reject.fault;
+        ctx.refusal = Some(reject);
+        reply::send(&self.live, session, ctx).await;
+        FailToProxy { error_code: fault.status(), can_reuse_downstream: fault.is_routine() }
+    }
+
+    /// Every failure is in the access log and in a metric; only defects are logged beside it.
+    fn suppress_error_log(&self, _: &Session, ctx: &Box<RequestCtx>, e: &Error) -> bool {
+        if ctx.fault() == Some(Fault::Internal) {
+            tracing::error!(request_id = ?ctx.request_id, error = %e, "the gateway failed");
+        } else if ctx.fault().is_some_and(|fault| !fault.is_routine()) {
+            tracing::debug!(request_id = ?ctx.request_id, error = %e, "a request failed");
+        }
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Box<RequestCtx>) {
+        finish::record(&self.live, session, ctx, clock::now());
+    }
+}

@@ -1,0 +1,114 @@
+//! From a configuration to a snapshot, or to every problem it has.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::route::Shared;
+use super::{Edge, Route, Snapshot};
+use crate::auth::Providers;
+use crate::limit::{LimitRule, check_redis_url};
+use crate::model::{Config, Problem, Problems, Resolved};
+use crate::routing::Table;
+use crate::telemetry::Metrics;
+use crate::upstream::HealthBoard;
+
+/// What a configuration is compiled with: what it refers to, and what outlives it.
+pub struct Parts<'a> {
+    /// Values of its references.
+    pub resolved: &'a Resolved,
+    /// Where its meters are registered.
+    pub metrics: &'a Arc<Metrics>,
+    /// Health of endpoints, kept over configurations.
+    pub health: &'a HealthBoard,
+    /// Version number where the document has none.
+    pub version: u64,
+    /// SHA-256 of the document.
+    pub sha256: &'a str,
+}
+
+/// Compiles a configuration. Adds every problem found; the snapshot is there only when none of
+/// all problems is an error.
+pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> Option<Snapshot> {
+    let edge = Edge::compile(&config.listeners, problems);
+    check_admin(config, problems);
+    check_redis(config, parts.resolved, problems);
+    let providers = Providers::compile(config, parts.resolved, problems);
+    let limits = limits(config, parts, problems);
+    let table = Table::compile(config, problems);
+    unique_names(config, problems);
+    if config.routes.is_empty() {
+        problems.push(Problem::warning("route.none", "routes", "there is no route: all is 404"));
+    }
+    let shared = Shared { config, parts, providers: &providers, limits: &limits };
+    let routes: Vec<Option<Route>> = config
+        .routes
+        .iter()
+        .enumerate()
+        .map(|(index, route)| Route::compile(index, route, &shared, problems))
+        .collect();
+    if problems.has_errors() {
+        return None;
+    }
+    Some(Snapshot {
+        version: config.config_version.unwrap_or(parts.version),
+        sha256: parts.sha256.to_owned(),
+        edge: edge?,
+        table,
+        routes: routes.into_iter().map(|route| route.map(Arc::new)).collect::<Option<_>>()?,
+        providers: Arc::new(providers),
+        limits: limits.into_values().collect(),
+    })
+}
+
+fn limits<'a>(
+    config: &'a Config,
+    parts: &Parts<'_>,
+    problems: &mut Problems,
+) -> BTreeMap<&'a str, Arc<LimitRule>> {
+    let mut limits = BTreeMap::new();
+    for (name, model) in &config.rate_limits {
+        let path = format!("rateLimits.{name}");
+        if let Some(rule) = LimitRule::compile(name, model, &path, parts.metrics, problems) {
+            limits.insert(name.as_str(), Arc::new(rule));
+        }
+    }
+    limits
+}
+
+/// Route names are labels, log fields and keys: two routes of one name could not be told apart.
+fn unique_names(config: &Config, problems: &mut Problems) {
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(config.routes.len());
+    for (index, route) in config.routes.iter().enumerate() {
+        if let Some(first) = seen.insert(&route.name, index) {
+            let what = format!("the name `{}` belongs to routes[{first}] already", route.name);
+            problems.push(Problem::error("route.duplicate", format!("routes[{index}].name"), what));
+        }
+    }
+}
+
+/// A URL that cannot be one would otherwise look like an outage.
+fn check_redis(config: &Config, resolved: &Resolved, problems: &mut Problems) {
+    let url = config.redis.as_ref().and_then(|redis| resolved.secret(&redis.url));
+    if let Some(Err(why)) = url.map(check_redis_url) {
+        problems.push(Problem::error("redis.url", "redis.url", format!("the URL is {why}")));
+    }
+}
+
+fn check_admin(config: &Config, problems: &mut Problems) {
+    match config.admin.address.parse::<std::net::SocketAddr>() {
+        Ok(address) if !address.ip().is_loopback() => problems.push(
+            Problem::warning(
+                "admin.exposed",
+                "admin.address",
+                format!("the admin listener at {address} can be reached from other machines"),
+            )
+            .help("it has no access control: use a loopback address, or protect the network"),
+        ),
+        Ok(_) => {}
+        Err(_) => problems.push(Problem::error(
+            "admin.address",
+            "admin.address",
+            format!("`{}` is not an IP address and a port", config.admin.address),
+        )),
+    }
+}

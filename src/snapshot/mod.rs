@@ -1,0 +1,48 @@
+//! The compiled configuration: everything a request needs, immutable.
+//!
+//! [`compile()`] is the only way to make a [`Snapshot`], and it does no I/O: the same function
+//! judges a file for `tidegate check`, for `tidegate explain` and for the running process. What
+//! outlives a configuration (health, keys, counters) is not here; a snapshot only holds handles
+//! to it.
+
+mod compile;
+mod edge;
+mod merge;
+mod route;
+
+pub use compile::{Parts, compile};
+pub use edge::Edge;
+pub use route::{RetryPolicy, Route};
+
+use std::sync::Arc;
+
+use crate::auth::Providers;
+use crate::limit::LimitRule;
+use crate::routing::{RouteIndex, Table};
+
+/// A compiled configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Version of the configuration, as logged and reported.
+    pub version: u64,
+    /// SHA-256 of the document, in lower-case hexadecimal.
+    pub sha256: String,
+    /// What each listener accepts.
+    pub edge: Edge,
+    /// Which route takes a request.
+    pub table: Table,
+    /// Routes, by [`RouteIndex`].
+    pub routes: Box<[Arc<Route>]>,
+    /// Identity providers, API keys and the identity headers.
+    pub providers: Arc<Providers>,
+    /// Rate limits, by name.
+    pub limits: Box<[Arc<LimitRule>]>,
+}
+
+impl Snapshot {
+    /// The route of an index that this snapshot's table gave.
+    #[must_use]
+    pub fn route(&self, index: RouteIndex) -> Option<&Arc<Route>> {
+        self.routes.get(index.0 as usize)
+    }
+}

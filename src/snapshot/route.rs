@@ -1,0 +1,234 @@
+//! A compiled route.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method, header};
+use prometheus::IntCounter;
+
+use super::compile::Parts;
+use super::merge;
+use crate::auth::{API_KEY_HEADER, AuthPolicy, Providers};
+use crate::cache::CachePolicy;
+use crate::edge::NameSet;
+use crate::limit::LimitRule;
+use crate::model::{self, Config, Policies, Problem, Problems, RetryOn};
+use crate::routing::RouteIndex;
+use crate::shape::RequestShape;
+use crate::telemetry::RouteMeters;
+use crate::upstream::Upstream;
+
+/// Time for the whole exchange where the configuration does not say (R125).
+const DEFAULT_TIMEOUT_MS: u64 = 10_000;
+/// Longest timeout of a route (R177).
+const MAX_TIMEOUT_MS: u64 = 30_000;
+/// Most repeated attempts (R130, R178).
+const MAX_RETRIES: u32 = 2;
+
+/// A route with its policies, ready to be applied.
+#[derive(Debug)]
+pub struct Route {
+    /// Its place in the snapshot and in the document.
+    pub index: RouteIndex,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Which requests are refused for their shape.
+    pub shape: RequestShape,
+    /// What is asked of callers.
+    pub auth: AuthPolicy,
+    /// Limits, in the order of the document.
+    pub limits: Box<[Arc<LimitRule>]>,
+    /// Whether and how answers are kept.
+    pub cache: Option<CachePolicy>,
+    /// Where requests go.
+    pub upstream: Upstream,
+    /// Time for the whole exchange with the service.
+    pub timeout: Duration,
+    /// What is repeated.
+    pub retry: RetryPolicy,
+    /// Whether `Authorization`, `Cookie` and `x-api-key` reach the service.
+    pub forward_credentials: bool,
+    /// Headers that never reach the service as a client sent them.
+    pub removed: NameSet,
+    /// Its meters.
+    pub meters: RouteMeters,
+    /// Attempts sent, by version.
+    pub picks: Box<[IntCounter]>,
+}
+
+/// What is repeated, and how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Further attempts after the first.
+    pub retries: u32,
+    /// Failed connections are repeated.
+    pub connect_failure: bool,
+    /// Broken connections are repeated.
+    pub reset: bool,
+    /// Answers with 503 are repeated.
+    pub status_503: bool,
+}
+
+impl RetryPolicy {
+    /// Whether a method may be sent twice (RFC 9110 section 9.2.2).
+    #[must_use]
+    pub fn is_idempotent(method: &Method) -> bool {
+        method.is_idempotent()
+    }
+
+    fn compile(policies: &Policies, path: &str, problems: &mut Problems) -> Self {
+        let retries = policies.retries.unwrap_or(0);
+        if retries > MAX_RETRIES {
+            let what = format!("{retries} retries are too many at the gateway");
+            problems.push(
+                Problem::error("retries.too_many", format!("{path}.retries"), what)
+                    .help(format!("use at most {MAX_RETRIES}")),
+            );
+        }
+        let on = policies.retry_on.as_deref().unwrap_or(&[RetryOn::ConnectFailure]);
+        Self {
+            retries: retries.min(MAX_RETRIES),
+            connect_failure: on.contains(&RetryOn::ConnectFailure),
+            reset: on.contains(&RetryOn::Reset),
+            status_503: on.contains(&RetryOn::Status503),
+        }
+    }
+}
+
+impl fmt::Display for RetryPolicy {
+    /// The conditions in the configuration's words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = [
+            (self.connect_failure, "connect-failure"),
+            (self.reset, "reset"),
+            (self.status_503, "503"),
+        ];
+        let words: Vec<&str> = words.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
+        f.write_str(&words.join(", "))
+    }
+}
+
+/// What routes are compiled against.
+pub(super) struct Shared<'a> {
+    pub(super) config: &'a Config,
+    pub(super) parts: &'a Parts<'a>,
+    pub(super) providers: &'a Providers,
+    pub(super) limits: &'a BTreeMap<&'a str, Arc<LimitRule>>,
+}
+
+impl Route {
+    /// Compiles the route at `index` of the document; nothing where a problem leaves nothing.
+    pub(super) fn compile(
+        index: usize,
+        model: &model::Route,
+        shared: &Shared<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let path = format!("routes[{index}]");
+        check_name(&model.name, &path, problems);
+        let policies = merge::policies(&model.policies, &shared.config.policies);
+        let request = merge::request_policy(&model.request_policy, &shared.config.request_policy);
+        let place = format!("{path}.policies");
+        let auth = AuthPolicy::compile(&policies, shared.providers, &place, problems);
+        let cache = policies.cache.as_ref().map(|cache| {
+            let place = format!("{place}.cache");
+            CachePolicy::compile(cache, &model.name, auth.is_required(), &place, problems)
+        });
+        let limits = limits(&policies, shared.limits, &place, problems);
+        let timeout = timeout(&policies, &place, problems);
+        let retry = RetryPolicy::compile(&policies, &place, problems);
+        let shape = RequestShape::compile(&request, &format!("{path}.requestPolicy"), problems);
+        let upstream = Upstream::compile(
+            &model.upstream,
+            shared.config,
+            shared.parts.resolved,
+            shared.parts.health,
+            &format!("{path}.upstream"),
+            problems,
+        )?;
+        let name: Arc<str> = model.name.as_str().into();
+        let meters = RouteMeters::new(shared.parts.metrics, &name, &upstream.service);
+        let picks = upstream.versions.iter().map(|v| meters.pick_counter(&v.name)).collect();
+        let forward_credentials = policies.forward_credentials.unwrap_or(!auth.is_required());
+        Some(Self {
+            index: RouteIndex(u32::try_from(index).ok()?),
+            removed: removed(shared.providers.stripped(), forward_credentials),
+            meters,
+            picks,
+            name,
+            shape,
+            forward_credentials,
+            auth,
+            limits,
+            cache: cache.flatten(),
+            upstream,
+            timeout,
+            retry,
+        })
+    }
+}
+
+/// Headers that never reach a service as a client sent them: identity headers, forwarding headers
+/// that are not written anew, a `tracestate` whose `traceparent` may be ours; credentials too
+/// where they stay here.
+fn removed(stripped: &[HeaderName], forward_credentials: bool) -> NameSet {
+    let credentials = [header::AUTHORIZATION, header::COOKIE, API_KEY_HEADER];
+    let credentials = credentials.into_iter().filter(|_| !forward_credentials);
+    let [real_ip, state] = ["x-real-ip", "tracestate"].map(HeaderName::from_static);
+    let forwarding = [header::FORWARDED, real_ip, state];
+    NameSet::new(stripped.iter().cloned().chain(forwarding).chain(credentials))
+}
+
+fn check_name(name: &str, path: &str, problems: &mut Problems) {
+    let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || !name.chars().all(kebab) {
+        let what = format!("`{name}` is not a route name");
+        problems.push(
+            Problem::error("route.name", format!("{path}.name"), what)
+                .help("use lower-case letters, digits and `-`, as in `checkout-orders`"),
+        );
+    }
+}
+
+fn limits(
+    policies: &Policies,
+    known: &BTreeMap<&str, Arc<LimitRule>>,
+    path: &str,
+    problems: &mut Problems,
+) -> Box<[Arc<LimitRule>]> {
+    let names = policies.rate_limit.as_ref().map_or(&[][..], |names| names.0.as_slice());
+    let mut rules: Vec<Arc<LimitRule>> = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(rule) = known.get(name.as_str()) else {
+            let place = format!("{path}.rateLimit");
+            let what = format!("there is no rate limit `{name}`");
+            let help = Problems::did_you_mean(name, known.keys().copied()).unwrap_or_else(|| {
+                format!("known limits: {}", known.keys().copied().collect::<Vec<_>>().join(", "))
+            });
+            problems.push(Problem::error("reference.unknown", place, what).help(help));
+            continue;
+        };
+        if rules.iter().any(|other| Arc::ptr_eq(other, rule)) {
+            let place = format!("{path}.rateLimit");
+            let what = format!("the rate limit `{name}` is listed twice");
+            problems.push(Problem::error("reference.duplicate", place, what));
+        } else {
+            rules.push(Arc::clone(rule));
+        }
+    }
+    rules.into()
+}
+
+fn timeout(policies: &Policies, path: &str, problems: &mut Problems) -> Duration {
+    let ms = policies.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS);
+    if ms == 0 || ms > MAX_TIMEOUT_MS {
+        let what = format!("a timeout of {ms} ms is not possible for a route");
+        problems.push(
+            Problem::error("timeout.range", format!("{path}.timeoutMs"), what)
+                .help(format!("use 1 to {MAX_TIMEOUT_MS}")),
+        );
+    }
+    Duration::from_millis(ms.clamp(1, MAX_TIMEOUT_MS))
+}
