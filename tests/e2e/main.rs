@@ -1,0 +1,70 @@
+//! The gateway end to end: the real binary in a process of its own, real origins, a real
+//! identity provider, a real `redis-server`, all on loopback.
+//!
+//! Every test has a gateway and ports of its own, so that they run in parallel and in any order.
+//! Nothing sleeps for a fixed time and nothing is tried twice. The parts are in `tests/kit`.
+
+mod admission;
+mod auth;
+mod cache;
+mod cli;
+mod degraded;
+mod drain;
+mod limits;
+mod observability;
+mod reload;
+mod upstreams;
+
+use std::net::SocketAddr;
+
+use tidegate_kit::{Gateway, Issuer, Result, Setup};
+
+/// The gateway that is tested.
+const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
+
+/// A gateway with this configuration, not started yet.
+fn gateway(config: impl Into<String>) -> Setup {
+    Setup::new(BINARY, config)
+}
+
+/// `services` with one service, `api`, of these endpoints.
+fn api(endpoints: &[SocketAddr]) -> String {
+    format!("services:\n  api: {{endpoints: [{}]}}\n", list(endpoints))
+}
+
+/// Endpoints as a YAML list without its brackets.
+fn list(endpoints: &[SocketAddr]) -> String {
+    let items: Vec<String> =
+        endpoints.iter().map(|address| format!("{{address: \"{address}\"}}")).collect();
+    items.join(", ")
+}
+
+/// `routes` with one public route, `all`, to the service `api`; `policies` are further ones.
+fn open_route(policies: &str) -> String {
+    format!(
+        "routes:\n  - name: all\n    match: {{pathPrefix: /}}\n    upstream: {{service: api}}\n    \
+         policies: {{auth: none{}{policies}}}\n",
+        if policies.is_empty() { "" } else { ", " }
+    )
+}
+
+/// `identityProviders` with one provider, `main`, that accepts the issuer's tokens.
+fn provider(issuer: &Issuer) -> String {
+    provider_with(issuer, "{}")
+}
+
+/// The same with these settings for its key set.
+fn provider_with(issuer: &Issuer, jwks: &str) -> String {
+    format!(
+        "identityProviders:\n  main:\n    issuer: {}\n    audience: api.example.com\n    \
+         algorithms: [ES256, RS256, EdDSA]\n    jwksUrl: {}\n    jwks: {jwks}\n",
+        issuer.name(),
+        issuer.jwks_url(),
+    )
+}
+
+/// Waits until the gateway holds the issuer's keys, which it fetches in the background.
+async fn has_keys(gateway: &Gateway) -> Result<()> {
+    let labels = [("provider", "main"), ("outcome", "changed")];
+    gateway.metric_until("tidegate_keyring_fetches_total", &labels, |n| n >= 1.0).await.map(|_| ())
+}
