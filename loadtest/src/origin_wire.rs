@@ -1,0 +1,193 @@
+//! The little HTTP/1.1 that the origin reads: requests without a body, one after the other.
+//!
+//! It decides where a request ends and nothing that would take time. What it does not expect is
+//! an error, never a guess: a measurement with a misread request is worth nothing.
+
+/// Largest header block accepted, in bytes; tokens make them large.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Targets that begin with this are answered with an answer that caches may keep.
+pub const CACHEABLE: &[u8] = b"/cacheable";
+
+/// What a buffer begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// A request.
+    Request(Request),
+    /// The first part of a request.
+    Incomplete,
+    /// Not a request that this origin answers, and why.
+    Refused(&'static str),
+}
+
+/// A request without a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Bytes it takes in the buffer.
+    pub bytes: usize,
+    /// Whether caches may keep the answer.
+    pub cacheable: bool,
+    /// Whether the answer has a body: not to HEAD.
+    pub body: bool,
+    /// Whether the connection ends with the answer.
+    pub close: bool,
+}
+
+/// Reads the request at the start of a buffer.
+#[must_use]
+pub fn parse(buffer: &[u8]) -> Parsed {
+    let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else {
+        if buffer.len() > HEAD_BYTES_MAX {
+            return Parsed::Refused("the header block is too large");
+        }
+        return Parsed::Incomplete;
+    };
+    let (head, _) = buffer.split_at(end);
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let Some(first) = lines.next() else { return Parsed::Refused("no request line") };
+    let mut words = first.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Parsed::Refused("the request line is not three words");
+    };
+    let body = match method {
+        b"GET" => true,
+        b"HEAD" => false,
+        _ => return Parsed::Refused("the method is neither GET nor HEAD"),
+    };
+    let mut close = match version {
+        b"HTTP/1.1" => false,
+        b"HTTP/1.0" => true,
+        _ => return Parsed::Refused("the version is not HTTP/1"),
+    };
+    for line in lines {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            return Parsed::Refused("a header without a colon");
+        };
+        let (name, value) = line.split_at(colon);
+        let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
+        // Lengths first: most names are told apart without looking at them.
+        match name.len() {
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                close |= value.eq_ignore_ascii_case(b"close");
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") && value != b"0" => {
+                return Parsed::Refused("the request has a body");
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                return Parsed::Refused("the request has a body");
+            }
+            _ => {}
+        }
+    }
+    let cacheable = target.starts_with(CACHEABLE);
+    Parsed::Request(Request { bytes: end + 4, cacheable, body, close })
+}
+
+/// The answers, ready to be sent.
+#[derive(Debug)]
+pub struct Answers {
+    kept: Answer,
+    fresh: Answer,
+}
+
+#[derive(Debug)]
+struct Answer {
+    whole: Vec<u8>,
+    head: usize,
+}
+
+impl Answers {
+    /// Answers with a body of that many bytes.
+    #[must_use]
+    pub fn new(body_bytes: usize) -> Self {
+        Self {
+            kept: Answer::new(body_bytes, "public, max-age=3600"),
+            fresh: Answer::new(body_bytes, "no-store"),
+        }
+    }
+
+    /// The answer to a request.
+    #[must_use]
+    pub fn to(&self, request: Request) -> &[u8] {
+        let answer = if request.cacheable { &self.kept } else { &self.fresh };
+        if request.body { &answer.whole } else { answer.whole.split_at(answer.head).0 }
+    }
+}
+
+impl Answer {
+    fn new(body_bytes: usize, cache_control: &str) -> Self {
+        let mut whole = format!(
+            "HTTP/1.1 200 OK\r\n\
+             Content-Type: application/octet-stream\r\n\
+             Cache-Control: {cache_control}\r\n\
+             Content-Length: {body_bytes}\r\n\r\n"
+        )
+        .into_bytes();
+        let head = whole.len();
+        whole.resize(head + body_bytes, b'x');
+        Self { whole, head }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Request = Request { bytes: 0, cacheable: false, body: true, close: false };
+
+    fn request(text: &str) -> Parsed {
+        parse(text.as_bytes())
+    }
+
+    #[test]
+    fn requests_in_one_buffer_are_read_one_after_the_other() {
+        let first = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+        let both = format!("{first}HEAD /cacheable/1 HTTP/1.1\r\nConnection: Close\r\n\r\nGE");
+        let bytes = first.len();
+        assert_eq!(request(&both), Parsed::Request(Request { bytes, ..PLAIN }));
+        let rest = both.split_at(bytes).1;
+        let second = Request { bytes: rest.len() - 2, cacheable: true, body: false, close: true };
+        assert_eq!(request(rest), Parsed::Request(second));
+        assert_eq!(request("GE"), Parsed::Incomplete);
+    }
+
+    #[test]
+    fn every_first_part_of_a_request_is_incomplete() {
+        let whole = "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+        for end in 0..whole.len() {
+            assert_eq!(request(whole.split_at(end).0), Parsed::Incomplete, "{end}");
+        }
+        assert_eq!(request(whole), Parsed::Request(Request { bytes: whole.len(), ..PLAIN }));
+    }
+
+    #[test]
+    fn what_is_not_a_simple_request_is_refused() {
+        for bad in [
+            "POST / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/2\r\n\r\n",
+            "GET /\r\n\r\n",
+            "GET / HTTP/1.1 x\r\n\r\n",
+            "GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\n",
+            "GET / HTTP/1.1\r\ntransfer-ENCODING: chunked\r\n\r\n",
+            "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        ] {
+            assert!(matches!(request(bad), Parsed::Refused(_)), "{bad}");
+        }
+        let large = "x".repeat(HEAD_BYTES_MAX + 1);
+        assert!(matches!(request(&large), Parsed::Refused(_)));
+    }
+
+    #[test]
+    fn an_answer_has_the_length_that_it_declares() {
+        let answers = Answers::new(1024);
+        let whole = answers.to(PLAIN);
+        let head = answers.to(Request { body: false, ..PLAIN });
+        assert_eq!(whole.len() - head.len(), 1024);
+        assert!(head.ends_with(b"Content-Length: 1024\r\n\r\n"));
+        assert!(head.windows(8).any(|word| word == b"no-store"));
+        let kept = answers.to(Request { cacheable: true, ..PLAIN });
+        assert!(kept.windows(7).any(|word| word == b"max-age"));
+    }
+}

@@ -1,0 +1,217 @@
+//! Processes on chosen processors, their processor time, their end.
+//!
+//! A process ends with the value that stands for it: on success, on failure and on Ctrl-C.
+//! Nothing is ever looked up or ended by name.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+use crate::{Context, Error, Result};
+
+/// Longest time a process may take to be ready.
+const START: Duration = Duration::from_secs(20);
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+/// How much of a log is shown when its process fails, in bytes.
+const TAIL: usize = 2000;
+
+/// Where processes run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Core {
+    /// The processor of what is measured.
+    Measured,
+    /// The processor of everything else: load generator, origin, Redis.
+    Load,
+}
+
+/// Which processors there are, and whether processes can be kept on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// The two processors; none where there are not two or `taskset` is missing.
+    pair: Option<(usize, usize)>,
+}
+
+impl Cores {
+    /// Looks at the processors that this process may use.
+    #[must_use]
+    pub fn find() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let mut allowed = list.map(parse_cpu_list).unwrap_or_default().into_iter();
+        let pair = allowed.next().zip(allowed.next()).filter(|_| {
+            std::process::Command::new("taskset")
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        });
+        Self { pair }
+    }
+
+    /// What to say about them.
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self.pair {
+            Some((measured, load)) => {
+                format!("what is measured on processor {measured}; wrk, origin and Redis on {load}")
+            }
+            None => "not pinned (one processor, or no `taskset`): figures are less steady".into(),
+        }
+    }
+
+    /// A command that runs a program on a processor. The program keeps the process id, because
+    /// `taskset` becomes it.
+    #[must_use]
+    pub fn command(self, core: Core, program: &Path) -> Command {
+        let number = self.pair.map(|(measured, load)| match core {
+            Core::Measured => measured,
+            Core::Load => load,
+        });
+        let Some(number) = number else { return Command::new(program) };
+        let mut command = Command::new("taskset");
+        command.arg("--cpu-list").arg(number.to_string()).arg(program);
+        command
+    }
+}
+
+/// The processors in a list as the kernel writes it: `0-2,5`.
+fn parse_cpu_list(list: &str) -> Vec<usize> {
+    list.trim()
+        .split(',')
+        .filter_map(|part| {
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            Some(from.parse::<usize>().ok()?..=to.parse::<usize>().ok()?)
+        })
+        .flatten()
+        .collect()
+}
+
+/// Processor time that a process has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// In its own code.
+    pub user: Duration,
+    /// In the kernel.
+    pub system: Duration,
+}
+
+impl CpuTime {
+    /// What was used since an earlier look.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            user: self.user.saturating_sub(earlier.user),
+            system: self.system.saturating_sub(earlier.system),
+        }
+    }
+}
+
+/// A running process. It is killed when this value goes.
+#[derive(Debug)]
+pub struct Process {
+    name: &'static str,
+    child: Child,
+    pid: u32,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a command; what it says goes to a file in `folder`.
+    pub fn spawn(name: &'static str, mut command: Command, folder: &Path) -> Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let file = File::create(&log).context(log.display())?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().context(log.display())?)
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .context(format_args!("start {name}"))?;
+        let pid = child.id().context(format_args!("{name} ended at once"))?;
+        Ok(Self { name, child, pid, log })
+    }
+
+    /// Waits until `probe` says so.
+    pub async fn ready(&mut self, probe: impl AsyncFn() -> bool) -> Result<()> {
+        let deadline = Instant::now() + START;
+        while !probe().await {
+            if let Some(status) = self.child.try_wait().context(self.name)? {
+                let what = format!("{} ended: {status}\n{}", self.name, self.log_tail());
+                return Err(Error::new(what));
+            }
+            if Instant::now() > deadline {
+                let what = format!("{} is not ready in time\n{}", self.name, self.log_tail());
+                return Err(Error::new(what));
+            }
+            sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Processor time used so far, by all its threads.
+    pub fn cpu_time(&self) -> Result<CpuTime> {
+        let file = format!("/proc/{}/stat", self.pid);
+        let text = std::fs::read_to_string(&file)
+            .map_err(|_| Error::new(format!("{} has ended\n{}", self.name, self.log_tail())))?;
+        let ticks_per_second = rustix::param::clock_ticks_per_second();
+        parse_stat(&text, ticks_per_second).context(file)
+    }
+
+    /// Kills it and waits until it is gone.
+    pub async fn stop(mut self) -> Result<()> {
+        self.child.kill().await.context(format_args!("stop {}", self.name))
+    }
+
+    /// The last words of its log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let tail = text.split_at(text.len().saturating_sub(TAIL)).1;
+        String::from_utf8_lossy(tail).into_owned()
+    }
+}
+
+/// Reads user and system time from `/proc/PID/stat`. The program's name is the second field and
+/// may hold spaces and parentheses, so fields are counted from its last parenthesis (proc(5)).
+fn parse_stat(text: &str, ticks_per_second: u64) -> Option<CpuTime> {
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11);
+    let mut time = || {
+        let ticks: u64 = fields.next()?.parse().ok()?;
+        Some(Duration::from_nanos(ticks * (1_000_000_000 / ticks_per_second.max(1))))
+    };
+    Some(CpuTime { user: time()?, system: time()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_found_behind_any_program_name() {
+        let text = "42 (a) S 1 (x) R 1 2 3 4 5 6 7 8 9 10 150 25 0 0 20 0 1 0 100";
+        let time = parse_stat(text, 100).unwrap();
+        assert_eq!(time.user, Duration::from_millis(1500));
+        assert_eq!(time.system, Duration::from_millis(250));
+        assert_eq!(parse_stat("42 (a) S 1", 100), None);
+    }
+
+    #[test]
+    fn own_processor_time_can_be_read() {
+        let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+        assert!(parse_stat(&text, rustix::param::clock_ticks_per_second()).is_some());
+    }
+
+    #[test]
+    fn cpu_lists_are_read_in_every_form() {
+        assert_eq!(parse_cpu_list("\t0-2,5\n"), [0, 1, 2, 5]);
+        assert_eq!(parse_cpu_list("3"), [3]);
+        assert!(parse_cpu_list("").is_empty());
+    }
+}

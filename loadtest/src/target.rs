@@ -1,0 +1,398 @@
+//! What is measured, and the proof that it did what its name says.
+//!
+//! A gateway that quietly skips Redis, or answers from its cache, is fast for the wrong reason.
+//! So each run compares the gateway's own counters with the number of answers, and a run that
+//! was not what it should have been fails.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::document::{self, HOST, Place};
+use crate::options::Options;
+use crate::probe;
+use crate::process::{Core, Cores, CpuTime, Process};
+use crate::token::Issuer;
+use crate::wrk::{Request, Tally, Wrk};
+use crate::{Context, Error, Result};
+
+/// Callers, each with a token of its own.
+const CALLERS: usize = 100;
+/// Paths that each caller asks for in turn: enough that two requests in flight seldom share a
+/// cache key, which would make one of them wait for the other.
+const PATHS: usize = 10;
+/// Answers that the cache holds.
+const KEPT: usize = 100;
+/// The part of the requests that must have been treated as the target's name says. The rest is
+/// what was in flight when the counters were read.
+const PROVED: f64 = 0.99;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The yardstick: a proxy on Pingora that does nothing else.
+    Bare,
+    /// The gateway with one route and no policy.
+    Plain,
+    /// The gateway with everything switched on, limits in Redis.
+    Full,
+    /// The same without Redis: limits on the node.
+    Local,
+    /// Answers from the cache.
+    Hit,
+}
+
+impl Kind {
+    /// Every kind, the yardstick first.
+    pub const ALL: [Self; 5] = [Self::Bare, Self::Plain, Self::Full, Self::Local, Self::Hit];
+
+    /// Its name on the command line and in the table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Plain => "plain",
+            Self::Full => "full",
+            Self::Local => "local",
+            Self::Hit => "hit",
+        }
+    }
+
+    /// What it is, in a line.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Bare => "a bare Pingora proxy: the yardstick",
+            Self::Plain => "the gateway, one route, no policy, no access log",
+            Self::Full => {
+                "token (cached), scope, limit in Redis, cache (not stored), sticky split, log"
+            }
+            Self::Local => "the same, limit counted on the node",
+            Self::Hit => "answered from the cache, nothing asked upstream",
+        }
+    }
+
+    /// Counters that must have grown with the requests: metric and labels.
+    const fn proofs(self) -> &'static [(&'static str, &'static [(&'static str, &'static str)])] {
+        const TOKENS: (&str, &[(&str, &str)]) =
+            ("tidegate_token_cache_total", &[("outcome", "hit")]);
+        const PICKS: (&str, &[(&str, &str)]) =
+            ("tidegate_upstream_picks_total", &[("service", "orders")]);
+        match self {
+            Self::Bare => &[],
+            Self::Plain => &[PICKS],
+            Self::Full => &[
+                PICKS,
+                TOKENS,
+                (
+                    "tidegate_limit_decisions_total",
+                    &[("decision", "allowed"), ("counter", "redis")],
+                ),
+            ],
+            Self::Local => &[
+                PICKS,
+                TOKENS,
+                (
+                    "tidegate_limit_decisions_total",
+                    &[("decision", "allowed"), ("counter", "local")],
+                ),
+            ],
+            Self::Hit => &[("tidegate_cache_total", &[("outcome", "hit")])],
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What all targets share: files, the origin, Redis, prepared requests.
+pub struct Setting {
+    cores: Cores,
+    folder: PathBuf,
+    gateway: PathBuf,
+    bare_proxy: PathBuf,
+    origin: SocketAddr,
+    redis: SocketAddr,
+    orders: PathBuf,
+    kept: PathBuf,
+    first_order: Request,
+    processes: [Process; 2],
+}
+
+impl Setting {
+    /// Starts what stands around the targets. `programs` is the folder of this package's
+    /// binaries.
+    pub async fn start(
+        options: &Options,
+        cores: Cores,
+        folder: &Path,
+        programs: &Path,
+        wrk: &Wrk,
+    ) -> Result<Self> {
+        let gateway = options.gateway.clone().unwrap_or_else(|| programs.join("tidegate"));
+        let bare_proxy = programs.join("bare_proxy");
+        let origin_program = programs.join("origin");
+        for program in [&gateway, &bare_proxy, &origin_program] {
+            if !program.is_file() {
+                let what = format!("{} is missing; see loadtest/README.md", program.display());
+                return Err(Error::new(what));
+            }
+        }
+        let issuer = Issuer::generate()?;
+        let key = Place::public_key(folder);
+        std::fs::write(&key, issuer.public_pem()).context(key.display())?;
+        let orders = orders(&issuer)?;
+        let first_order = orders.first().cloned().context("no requests")?;
+        let (origin, origin_process) =
+            start_origin(cores, folder, &origin_program, options.body_bytes).await?;
+        let (redis, redis_process) = start_redis(cores, folder).await?;
+        Ok(Self {
+            cores,
+            gateway,
+            bare_proxy,
+            origin,
+            redis,
+            orders: wrk.prepare("orders", &orders)?,
+            kept: wrk.prepare("kept", &kept())?,
+            first_order,
+            folder: folder.to_owned(),
+            processes: [origin_process, redis_process],
+        })
+    }
+
+    /// Starts a target, and checks its first answer.
+    pub async fn target(&self, kind: Kind) -> Result<Target> {
+        let target = match kind {
+            Kind::Bare => self.bare().await?,
+            _ => self.gateway(kind).await?,
+        };
+        let answer = if kind == Kind::Hit {
+            probe::get(target.address, &kept_path(0), &host_header()).await?
+        } else {
+            let token = self.first_order.token.as_deref().unwrap_or_default();
+            let headers = format!("{}Authorization: Bearer {token}\r\n", host_header());
+            probe::get(target.address, &self.first_order.target, &headers).await?
+        };
+        if answer.status != 200 {
+            let body = String::from_utf8_lossy(&answer.body);
+            let log = target.process.log_tail();
+            return Err(Error::new(format!("{kind} answered {}{body}\n{log}", answer.head)));
+        }
+        Ok(target)
+    }
+
+    /// Stops what was started around the targets.
+    pub async fn stop(self) -> Result<()> {
+        for process in self.processes {
+            process.stop().await?;
+        }
+        Ok(())
+    }
+
+    async fn bare(&self) -> Result<Target> {
+        let address = probe::free_address().await?;
+        let mut command = self.cores.command(Core::Measured, &self.bare_proxy);
+        command.arg(address.to_string()).arg(self.origin.to_string()).arg("1");
+        let mut process = Process::spawn("bare", command, &self.folder)?;
+        process.ready(async || probe::accepts(address).await).await?;
+        Ok(Target {
+            kind: Kind::Bare,
+            address,
+            admin: None,
+            access_log: None,
+            requests: self.orders.clone(),
+            process,
+        })
+    }
+
+    async fn gateway(&self, kind: Kind) -> Result<Target> {
+        let place = Place {
+            name: kind.name(),
+            folder: self.folder.clone(),
+            address: probe::free_address().await?,
+            admin: probe::free_address().await?,
+            origin: self.origin,
+            redis: (kind == Kind::Full).then_some(self.redis),
+        };
+        let document = match kind {
+            Kind::Hit => document::hit(&place),
+            Kind::Full | Kind::Local => document::full(&place),
+            Kind::Bare | Kind::Plain => document::plain(&place),
+        };
+        let file = place.file("yaml");
+        std::fs::write(&file, document).context(file.display())?;
+        let gateway = self.gateway.canonicalize().context(self.gateway.display())?;
+        let mut command = self.cores.command(Core::Measured, &gateway);
+        command.arg("run").arg(&file).current_dir(&self.folder);
+        let mut process = Process::spawn(kind.name(), command, &self.folder)?;
+        let admin = place.admin;
+        let is_ready = async || {
+            probe::get(admin, "/readyz", "Host: localhost\r\n")
+                .await
+                .is_ok_and(|answer| answer.status == 200)
+        };
+        process.ready(is_ready).await?;
+        process.ready(async || probe::accepts(place.address).await).await?;
+        let access_log = matches!(kind, Kind::Full | Kind::Local);
+        Ok(Target {
+            kind,
+            address: place.address,
+            admin: Some(admin),
+            access_log: access_log.then(|| place.file("access.log")),
+            requests: if kind == Kind::Hit { self.kept.clone() } else { self.orders.clone() },
+            process,
+        })
+    }
+}
+
+/// One target, running.
+pub struct Target {
+    /// What it is.
+    pub kind: Kind,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    access_log: Option<PathBuf>,
+    requests: PathBuf,
+    process: Process,
+}
+
+impl Target {
+    /// Sends it load for so many seconds; errors are found in the rounds that follow.
+    pub async fn warm_up(&self, wrk: &Wrk, options: &Options, seconds: u64) -> Result<()> {
+        wrk.run(self.address, &self.requests, options.load, seconds).await?;
+        self.empty_log()
+    }
+
+    /// Sends it load for one round and accounts its processor time.
+    pub async fn measure(&self, wrk: &Wrk, options: &Options) -> Result<(Tally, CpuTime)> {
+        let counted = self.counters().await?;
+        let before = self.process.cpu_time()?;
+        let tally = wrk.run(self.address, &self.requests, options.load, options.seconds).await?;
+        let used = self.process.cpu_time()?.since(before);
+        self.prove(&counted, &self.counters().await?, &tally)?;
+        self.empty_log()?;
+        Ok((tally, used))
+    }
+
+    /// Stops it.
+    pub async fn stop(self) -> Result<()> {
+        self.process.stop().await
+    }
+
+    /// The gateway's metrics; empty for the yardstick.
+    async fn counters(&self) -> Result<String> {
+        let Some(admin) = self.admin else { return Ok(String::new()) };
+        probe::metrics(admin).await.map_err(|error| {
+            Error::new(format!("{}: {error}\n{}", self.kind, self.process.log_tail()))
+        })
+    }
+
+    fn prove(&self, before: &str, after: &str, tally: &Tally) -> Result<()> {
+        // Figures of a run are far below the 2^53 that a float holds exactly.
+        #[expect(clippy::cast_precision_loss, reason = "counts of a run are small")]
+        let requests = tally.requests as f64;
+        let grown =
+            |name, labels| probe::sum(after, name, labels) - probe::sum(before, name, labels);
+        for (name, labels) in self.kind.proofs() {
+            let counted = grown(name, labels);
+            if counted < requests * PROVED {
+                return Err(Error::new(format!(
+                    "{}: {name} {labels:?} grew by {counted} in a run of {requests} answers: \
+                     this measured something else\n{}",
+                    self.kind,
+                    self.process.log_tail()
+                )));
+            }
+        }
+        let dropped = grown("tidegate_access_log_dropped_total", &[]);
+        if dropped > requests * (1.0 - PROVED) {
+            let kind = self.kind;
+            return Err(Error::new(format!("{kind}: {dropped} access log lines were dropped")));
+        }
+        Ok(())
+    }
+
+    /// Access logs of a run are large, and nobody reads them. The gateway appends, so it goes on
+    /// at the start of the emptied file.
+    fn empty_log(&self) -> Result<()> {
+        let Some(file) = &self.access_log else { return Ok(()) };
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(file)
+            .and_then(|log| log.set_len(0))
+            .context(file.display())
+    }
+}
+
+async fn start_origin(
+    cores: Cores,
+    folder: &Path,
+    program: &Path,
+    body_bytes: usize,
+) -> Result<(SocketAddr, Process)> {
+    let address = probe::free_address().await?;
+    let mut command = cores.command(Core::Load, program);
+    command.arg(address.to_string()).arg(body_bytes.to_string());
+    let mut process = Process::spawn("origin", command, folder)?;
+    process.ready(async || probe::accepts(address).await).await?;
+    Ok((address, process))
+}
+
+async fn start_redis(cores: Cores, folder: &Path) -> Result<(SocketAddr, Process)> {
+    if Command::new("redis-server").arg("--version").output().is_err() {
+        return Err(Error::new("redis-server is missing (Debian: apt-get install redis-server)"));
+    }
+    let address = probe::free_address().await?;
+    let mut command = cores.command(Core::Load, Path::new("redis-server"));
+    command
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"])
+        .args(["--port", &address.port().to_string()])
+        .arg("--dir")
+        .arg(folder);
+    let mut process = Process::spawn("redis", command, folder)?;
+    process.ready(async || probe::accepts(address).await).await?;
+    Ok((address, process))
+}
+
+/// Every caller asks for every path, callers in turn.
+fn orders(issuer: &Issuer) -> Result<Vec<Request>> {
+    let tokens: Vec<String> = (0..CALLERS).map(|user| issuer.token(user)).collect::<Result<_>>()?;
+    let order = |n| {
+        let token = tokens.get(n % CALLERS).cloned();
+        Request { target: format!("/v1/orders/{n:04}?expand=lines"), token }
+    };
+    Ok((0..CALLERS * PATHS).map(order).collect())
+}
+
+fn kept() -> Vec<Request> {
+    (0..KEPT).map(|n| Request { target: kept_path(n), token: None }).collect()
+}
+
+fn kept_path(n: usize) -> String {
+    format!("/cacheable/{n:04}")
+}
+
+fn host_header() -> String {
+    format!("Host: {HOST}\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_caller_asks_for_paths_of_its_own() {
+        let issuer = Issuer::generate().unwrap();
+        let requests = orders(&issuer).unwrap();
+        assert_eq!(requests.len(), CALLERS * PATHS);
+        let tokens: std::collections::HashSet<_> =
+            requests.iter().map(|request| request.token.clone()).collect();
+        assert_eq!(tokens.len(), CALLERS);
+        assert_ne!(requests[0].target, requests[CALLERS].target);
+        assert_eq!(requests[0].token, requests[CALLERS].token);
+    }
+}
