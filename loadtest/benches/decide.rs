@@ -93,8 +93,8 @@ impl Gateway {
     }
 
     fn limits(&self) -> Result<&EdgeLimits> {
-        let door = self.snapshot.edge.doors().next().context("no listener")?;
-        Ok(&door.limits)
+        let listener = self.snapshot.listeners.all().next().context("no listener")?;
+        Ok(&listener.limits)
     }
 
     fn view<'a>(&self, sent: &'a Sent) -> Result<RequestView<'a>> {

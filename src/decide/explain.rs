@@ -216,9 +216,9 @@ fn walk(
     now: Moment,
     told: &mut Explanation,
 ) -> Result<(), Reject> {
-    let door = snapshot.edge.doors().next().ok_or(Fault::Internal)?;
+    let listener = snapshot.listeners.all().next().ok_or(Fault::Internal)?;
     let Assumed { method, uri, headers, peer, .. } = assumed;
-    let view = RequestView::read(method, uri, headers, *peer, false, &door.limits)?;
+    let view = RequestView::read(method, uri, headers, *peer, false, &listener.limits)?;
     told.request = Some(seen(&view));
     told.candidates = candidates(snapshot, &view);
     let route = find(snapshot, &view)?;

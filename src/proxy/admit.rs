@@ -21,12 +21,12 @@ const DRAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Sets the connection's deadlines, and gives the request its id and its trace.
 pub(super) fn receive(live: &Live, session: &mut Session, ctx: &mut RequestCtx) {
-    let door = ctx.snapshot.edge.door(|| local_address(session));
+    let listener = ctx.snapshot.listeners.accepting(|| local_address(session));
     // Pingora keeps idle connections for ever, or as long as the client asks, unless told here.
-    let keepalive = if live.is_draining() { None } else { Some(door.keepalive_s) };
+    let keepalive = if live.is_draining() { None } else { Some(listener.keepalive_s) };
     session.set_keepalive(keepalive);
-    session.set_read_timeout(Some(door.read_timeout));
-    session.set_write_timeout(Some(door.read_timeout));
+    session.set_read_timeout(Some(listener.read_timeout));
+    session.set_write_timeout(Some(listener.read_timeout));
     session.set_total_drain_timeout(Some(DRAIN));
     let headers = &session.req_header().headers;
     ctx.request_id = Some(RequestId::accept_or_mint(headers, fastrand::u128(..)));
@@ -44,9 +44,10 @@ pub(super) async fn admit(
     let header = session.req_header();
     check_framing(session, header)?;
     let snapshot = Arc::clone(&ctx.snapshot);
-    let door = snapshot.edge.door(|| local_address(session));
+    let listener = snapshot.listeners.accepting(|| local_address(session));
     let (method, uri, headers) = (&header.method, &header.uri, &header.headers);
-    let view = RequestView::read(method, uri, headers, peer, false, &door.limits)?; // 400 414 431
+    let limits = &listener.limits;
+    let view = RequestView::read(method, uri, headers, peer, false, limits)?; // 400 414 431
     ctx.client = Some(view.client);
     if header.uri.path() != view.path {
         ctx.path = Some(view.path.as_ref().into());

@@ -1,7 +1,7 @@
 //! The one door out: every answer that the gateway makes itself.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
@@ -106,6 +106,10 @@ pub(super) fn decorate(
     }
     let nothing = ResponseHeader::from(http::Response::new(()).into_parts().0);
     let mut parts = http::response::Parts::from(std::mem::replace(response, nothing));
+    // A gateway names the version that it speaks, not the service's (RFC 9110 section 2.5).
+    if parts.version < Version::HTTP_11 {
+        parts.version = Version::HTTP_11;
+    }
     let headers = &mut parts.headers;
     if let Some(id) = ctx.request_id_header() {
         headers.insert(X_REQUEST_ID, id);

@@ -78,12 +78,14 @@ pub(super) fn judge(
         e.set_retry(false);
         return e;
     };
-    if ctx.refusal.is_none() && fault != Fault::ClientGone {
-        route.meters.upstream_failed(fault);
-    }
     // A pooled connection that the service had just closed: nobody's failure, and the one case
     // that is repeated beyond the route's own retries.
     let was_stale = client_reused && e.retry == RetryType::ReusedOnly;
+    // An answer with 503 was an answer: it counts as a retry, below, and not as a failure.
+    let answered = matches!(e.etype, ErrorType::HTTPStatus(_));
+    if ctx.refusal.is_none() && fault != Fault::ClientGone && !was_stale && !answered {
+        route.meters.upstream_failed(fault);
+    }
     let reason = match (stage, &e.etype) {
         (Stage::Connecting, _) => route.retry.connect_failure.then_some("connect-failure"),
         (_, ErrorType::HTTPStatus(503)) => Some("503"),

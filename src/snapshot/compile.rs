@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::route::Shared;
-use super::{Edge, Route, Snapshot};
+use super::{Listeners, Route, Snapshot};
 use crate::auth::Providers;
 use crate::limit::{LimitRule, check_redis_url};
 use crate::model::{Config, Problem, Problems, Resolved};
@@ -29,7 +29,7 @@ pub struct Parts<'a> {
 /// Compiles a configuration. Adds every problem found; the snapshot is there only when none of
 /// all problems is an error.
 pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> Option<Snapshot> {
-    let edge = Edge::compile(&config.listeners, problems);
+    let listeners = Listeners::compile(&config.listeners, problems);
     check_admin(config, problems);
     check_redis(config, parts.resolved, problems);
     let providers = Providers::compile(config, parts.resolved, problems);
@@ -52,7 +52,7 @@ pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> O
     Some(Snapshot {
         version: config.config_version.unwrap_or(parts.version),
         sha256: parts.sha256.to_owned(),
-        edge: edge?,
+        listeners: listeners?,
         table,
         routes: routes.into_iter().map(|route| route.map(Arc::new)).collect::<Option<_>>()?,
         providers: Arc::new(providers),

@@ -6,12 +6,12 @@
 //! to it.
 
 mod compile;
-mod edge;
+mod listeners;
 mod merge;
 mod route;
 
 pub use compile::{Parts, compile};
-pub use edge::Edge;
+pub use listeners::{Listener, Listeners};
 pub use route::{RetryPolicy, Route};
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct Snapshot {
     /// SHA-256 of the document, in lower-case hexadecimal.
     pub sha256: String,
     /// What each listener accepts.
-    pub edge: Edge,
+    pub listeners: Listeners,
     /// Which route takes a request.
     pub table: Table,
     /// Routes, by [`RouteIndex`].

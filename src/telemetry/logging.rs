@@ -1,5 +1,7 @@
 //! The process log: what the gateway says about itself, on standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -12,7 +14,10 @@ const DEFAULT_FILTER: &str = "info,pingora_core=warn,pingora_proxy=off,h2=warn";
 pub fn init_logging(json: bool) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // An error here means that a subscriber is already there, which is what was wanted.
     let _ = if json {
         builder.json().flatten_event(true).finish().try_init()

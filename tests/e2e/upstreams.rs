@@ -7,6 +7,7 @@ use tidegate_kit::{
     Gateway, Habit, Issuer, Origin, Outcome, RawConnection, RawOrigin, Request, Result, murmur3_32,
     ports,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{api, gateway, has_keys, list, open_route, provider};
 
@@ -279,6 +280,19 @@ async fn connections_to_services_are_reused() -> Outcome {
     assert!(origin.connections() <= 2, "{}", origin.connections());
     let reused = [("service", "api"), ("reused", "true")];
     assert!(gateway.metric("tidegate_upstream_connections_total", &reused).await? >= 18.0);
+    Ok(())
+}
+
+/// RFC 9110, 2.5: a gateway answers with the version that it speaks, whatever the service's.
+#[tokio::test]
+async fn an_old_service_is_answered_for_in_the_gateways_version() -> Outcome {
+    let old = RawOrigin::start("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
+    let gateway = gateway(api(&[old.address()]) + &open_route("")).start().await?;
+    let mut client = tokio::net::TcpStream::connect(gateway.address()).await?;
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n").await?;
+    let mut line = [0; 12];
+    client.read_exact(&mut line).await?;
+    assert_eq!(&line, b"HTTP/1.1 200");
     Ok(())
 }
 

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::edge::{EdgeLimits, TrustedProxies};
-use crate::model::{Listener, Problem, Problems};
+use crate::model::{self, Problem, Problems};
 
 /// What one listener accepts.
 #[derive(Debug)]
-pub struct Door {
+pub struct Listener {
     /// Name of the listener.
     pub name: String,
     /// Where it listens.
@@ -23,61 +23,63 @@ pub struct Door {
 
 /// All listeners. There is always at least one; an unknown address takes the first.
 #[derive(Debug)]
-pub struct Edge {
-    first: Door,
-    others: Box<[Door]>,
+pub struct Listeners {
+    first: Listener,
+    others: Box<[Listener]>,
 }
 
-impl Edge {
+impl Listeners {
     /// Compiles the listeners; without any there is a problem and nothing.
-    pub fn compile(listeners: &[Listener], problems: &mut Problems) -> Option<Self> {
+    pub fn compile(listeners: &[model::Listener], problems: &mut Problems) -> Option<Self> {
         if listeners.is_empty() {
             problems.push(
                 Problem::error("listener.missing", "listeners", "there is no listener")
                     .help("add `listeners: [{name: public, address: 0.0.0.0:8080}]`"),
             );
         }
-        let mut doors = Vec::with_capacity(listeners.len());
+        let mut compiled = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.iter().enumerate() {
-            doors.extend(door(listener, &format!("listeners[{index}]"), problems));
+            compiled.extend(compile(listener, &format!("listeners[{index}]"), problems));
         }
-        for (index, door) in doors.iter().enumerate() {
-            if doors.iter().take(index).any(|other| other.address == door.address) {
+        for (index, listener) in compiled.iter().enumerate() {
+            let before = || compiled.iter().take(index);
+            if before().any(|other: &Listener| other.address == listener.address) {
                 problems.push(Problem::error(
                     "listener.duplicate",
                     format!("listeners[{index}].address"),
-                    format!("another listener has the address {} already", door.address),
+                    format!("another listener has the address {} already", listener.address),
                 ));
             }
         }
-        let mut doors = doors.into_iter();
-        Some(Self { first: doors.next()?, others: doors.collect() })
+        let mut compiled = compiled.into_iter();
+        Some(Self { first: compiled.next()?, others: compiled.collect() })
     }
 
     /// The listener that accepted a connection, by its local address, which is asked for only
     /// where there is more than one listener: it may cost a system call.
     #[must_use]
-    pub fn door(&self, local: impl FnOnce() -> Option<SocketAddr>) -> &Door {
+    pub fn accepting(&self, local: impl FnOnce() -> Option<SocketAddr>) -> &Listener {
         if self.others.is_empty() {
             return &self.first;
         }
         let local = local();
-        let accepted_on = |door: &&Door| {
+        let accepted_on = |listener: &&Listener| {
             local.is_some_and(|local| {
-                door.address.port() == local.port()
-                    && (door.address.ip().is_unspecified() || door.address.ip() == local.ip())
+                let address = listener.address;
+                address.port() == local.port()
+                    && (address.ip().is_unspecified() || address.ip() == local.ip())
             })
         };
         self.others.iter().find(accepted_on).unwrap_or(&self.first)
     }
 
     /// Every listener.
-    pub fn doors(&self) -> impl Iterator<Item = &Door> {
+    pub fn all(&self) -> impl Iterator<Item = &Listener> {
         std::iter::once(&self.first).chain(&self.others)
     }
 }
 
-fn door(listener: &Listener, path: &str, problems: &mut Problems) -> Option<Door> {
+fn compile(listener: &model::Listener, path: &str, problems: &mut Problems) -> Option<Listener> {
     let trusted = TrustedProxies::parse(&listener.trusted_proxies)
         .map_err(|(index, why)| {
             let place = format!("{path}.trustedProxies[{index}]");
@@ -95,7 +97,7 @@ fn door(listener: &Listener, path: &str, problems: &mut Problems) -> Option<Door
             );
         })
         .ok();
-    Some(Door {
+    Some(Listener {
         name: listener.name.clone(),
         address: address?,
         limits: EdgeLimits {
