@@ -12,7 +12,7 @@ BUILT_RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 # Compiling cargo-deny takes minutes, so a build of it is kept.
 DENY := $(or $(shell command -v cargo-deny),.cache/bin/cargo-deny)
 
-.PHONY: help setup setup-load build release demo demo-selftest test check lint docs deny advisories schema \
+.PHONY: help setup setup-load build release demo demo-selftest test property check lint docs deny advisories schema \
 	bench load clean
 
 help: ## List what there is
@@ -42,6 +42,9 @@ test: setup ## Run all tests
 	else \
 		cargo test $(WORKSPACE) --no-fail-fast; \
 	fi
+
+property: setup ## Compare the route table with a naive one on a million requests (`make test`: 200,000)
+	TIDEGATE_PROPERTY_TABLES=10000 cargo test --package tidegate --lib routing::tests::reference
 
 check: setup ## What to run before every commit: formatting, lints, unit tests
 	cargo fmt --all --check

@@ -2,7 +2,8 @@
 //!
 //! Policies never read a clock: they take a [`Moment`] as an argument, so that tests decide what
 //! time it is. Only the outer layers (`proxy`, `live`, `admin`, `server`, `cli`) call [`now`],
-//! and `auth::source`, which keeps key sets fresh in the background.
+//! and `auth::source` and `upstream::discovery`, which keep keys and endpoints fresh in the
+//! background.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -59,6 +60,12 @@ impl Tick {
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The same moment for timers.
+    #[must_use]
+    pub fn instant(self) -> Instant {
+        *START + Duration::from_nanos(self.0)
     }
 
     /// This tick moved forward.

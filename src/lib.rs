@@ -12,7 +12,8 @@
 //! | 4 | [`live`]: what changes while the process runs |
 //! | 3 | [`decide`]: one request in, one decision out; no clock, no network |
 //! | 2 | [`snapshot`]: the compiled, immutable configuration |
-//! | 1 | [`routing`], [`shape`], [`auth`], [`limit`], [`cache`], [`upstream`]: one policy each |
+//! | 1 | [`wire`], [`routing`], [`action`], [`shape`]: one policy each |
+//! | 1 | [`auth`], [`limit`], [`cache`], [`upstream`]: one policy each |
 //! | 0 | [`model`], [`fault`], [`clock`], [`edge`], [`telemetry`]: words, facts, the request |
 
 pub mod clock;
@@ -21,12 +22,14 @@ pub mod fault;
 pub mod model;
 pub mod telemetry;
 
+pub mod action;
 pub mod auth;
 pub mod cache;
 pub mod limit;
 pub mod routing;
 pub mod shape;
 pub mod upstream;
+pub mod wire;
 
 pub mod admin;
 pub mod cli;

@@ -166,6 +166,7 @@ mod tests {
             headers: &headers,
             client: Ipv4Addr::LOCALHOST.into(),
             peer_trusted: false,
+            certificate: None,
         };
         shape().check(&view).map_err(|reject| reject.fault)
     }

@@ -60,7 +60,7 @@ fn the_words_of_the_seeds_load() {
     assert_eq!(route.r#match.path_prefix.as_deref(), Some("/v1/orders"));
     assert_eq!(route.r#match.methods, [Method("GET".to_owned()), Method("POST".to_owned())]);
     assert_eq!(
-        (route.upstream.service.as_str(), route.upstream.port),
+        (route.upstream.as_ref().unwrap().service.as_str(), route.upstream.as_ref().unwrap().port),
         ("checkout-api", Some(8080))
     );
     assert_eq!(route.policies.auth, Some(Auth::Required));
@@ -80,10 +80,15 @@ fn the_words_of_the_seeds_load() {
             tenant_status: vec!["ACTIVE".to_owned()],
         })
     );
-    let all = [RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Status503];
+    let all = [RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Status(503)];
     assert_eq!(canary.policies.retry_on.as_deref(), Some(&all[..]));
-    let shares =
-        canary.upstream.splits.iter().map(|Split { version, weight }| (&**version, *weight));
+    let shares = canary
+        .upstream
+        .as_ref()
+        .unwrap()
+        .splits
+        .iter()
+        .map(|Split { version, weight }| (&**version, *weight));
     assert_eq!(shares.collect::<Vec<_>>(), [("stable", 9500), ("canary", 500)]);
     let policy = &canary.request_policy;
     assert_eq!(policy.max_body_bytes.unwrap().get(), 1_048_576);

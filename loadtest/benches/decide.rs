@@ -7,7 +7,7 @@
 //! | Group | Question |
 //! |---|---|
 //! | `view` | what does reading a request cost, when its path is in normal form and when not |
-//! | `match` | does finding a route cost more among 10,000 than among 10 |
+//! | `match` | does finding a route cost more among 100,000 than among 10 |
 //! | `token` | what does a signature cost, and what a token that has been seen |
 //! | `plan` | limit keys, cache key and split together |
 //! | `path` | all of it, as the gateway does it for an admitted request |
@@ -21,12 +21,16 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use tidegate::auth::{self, KeyRing, KeySource, TokenCache};
 use tidegate::clock::{self, Moment};
-use tidegate::decide::{self, Outbound, Plan};
-use tidegate::edge::{EdgeLimits, Facts, Identity, RequestId, RequestView, TraceContext};
+use tidegate::decide::{self, Choice, Outbound, Plan};
+use tidegate::edge::{
+    Connection, EdgeLimits, Facts, Identity, RequestId, RequestView, TraceContext,
+};
+use tidegate::fault::{Fault, Reject};
 use tidegate::live::{Missing, judge};
+use tidegate::routing::Caller;
 use tidegate::snapshot::{Route, Snapshot};
 use tidegate::telemetry::Metrics;
-use tidegate::upstream::HealthBoard;
+use tidegate::upstream::Upstreams;
 use tidegate_loadtest::document::{self, HOST, Place};
 use tidegate_loadtest::token::Issuer;
 use tidegate_loadtest::{Context, Error, Result};
@@ -35,7 +39,7 @@ use tidegate_loadtest::{Context, Error, Result};
 const COLD_TOKENS: usize = 16;
 
 /// Numbers of routes among which one is found.
-const TABLES: [usize; 3] = [10, 1_000, 10_000];
+const TABLES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 
 fn benches(criterion: &mut Criterion) {
     if let Err(error) = run(criterion) {
@@ -81,7 +85,7 @@ impl Gateway {
         let file = place.file("yaml");
         std::fs::write(&file, document(&place)).context(file.display())?;
         let metrics = Arc::new(Metrics::new().context("metrics")?);
-        let health = HealthBoard::default();
+        let health = Upstreams::default();
         let judged = judge(&file, Missing::Noted, &metrics, &health, 1);
         let Some(candidate) = judged.candidate else {
             return Err(Error::new(words(judged.problems.0.iter())));
@@ -102,7 +106,7 @@ impl Gateway {
     }
 
     fn find(&self, view: &RequestView<'_>) -> Result<&Arc<Route>> {
-        decide::find(&self.snapshot, view).map_err(|reject| refused(&reject))
+        find(&self.snapshot, view).map_err(|reject| refused(&reject))
     }
 
     fn authenticate(
@@ -125,7 +129,7 @@ struct Sent {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    peer: SocketAddr,
+    connection: Connection,
 }
 
 impl Sent {
@@ -148,14 +152,15 @@ impl Sent {
         }
         let uri = target.parse().context(target)?;
         let peer = SocketAddr::from(([203, 0, 113, 7], 50_000));
-        Ok(Self { method: Method::GET, uri, headers, peer })
+        let connection = Connection::cleartext(peer, peer);
+        Ok(Self { method: Method::GET, uri, headers, connection })
     }
 
     fn read(
         &self,
         limits: &EdgeLimits,
     ) -> std::result::Result<RequestView<'_>, tidegate::fault::Reject> {
-        RequestView::read(&self.method, &self.uri, &self.headers, self.peer, false, limits)
+        RequestView::read(&self.method, &self.uri, &self.headers, &self.connection, limits)
     }
 }
 
@@ -194,11 +199,11 @@ fn matching(criterion: &mut Criterion, folder: &Path) -> Result<()> {
         for (name, host, target, found) in cases {
             let sent = Sent::get(host, &target, None)?;
             let view = gateway.view(&sent)?;
-            if decide::find(&gateway.snapshot, &view).is_ok() != found {
+            if find(&gateway.snapshot, &view).is_ok() != found {
                 return Err(Error::new(format!("{host} {target}: found should be {found}")));
             }
             group.bench_function(BenchmarkId::new(name, routes), |bencher| {
-                bencher.iter(|| decide::find(&gateway.snapshot, black_box(&view)).is_ok());
+                bencher.iter(|| find(&gateway.snapshot, black_box(&view)).is_ok());
             });
         }
     }
@@ -256,7 +261,7 @@ fn plan(criterion: &mut Criterion, gateway: &Gateway, issuer: &Issuer) -> Result
         route: &route.name,
     };
     let made: Plan = decide::plan(route, &facts, 1);
-    if made.takes.len() != 1 || made.cache.is_none() || made.bucket.bucket.is_none() {
+    if made.takes.len() != 1 || made.cache.is_none() || made.bucket.is_none() {
         return Err(Error::new(format!(
             "the plan lacks a limit, a cache key or a split: {made:?}"
         )));
@@ -290,6 +295,18 @@ fn whole(criterion: &mut Criterion, gateway: &Gateway, issuer: &Issuer) -> Resul
     Ok(())
 }
 
+/// The route, where nobody has to know who calls.
+fn find<'a>(
+    snapshot: &'a Snapshot,
+    view: &RequestView<'_>,
+) -> std::result::Result<&'a Arc<Route>, Reject> {
+    match decide::find(snapshot, view, &Caller::default())? {
+        Choice::Take(route) => Ok(route),
+        Choice::Ask(_) => Err(Fault::Internal.into()),
+        Choice::Refuse(_, reject) => Err(reject),
+    }
+}
+
 fn admit(
     gateway: &Gateway,
     sent: &Sent,
@@ -300,7 +317,7 @@ fn admit(
     let request_id = RequestId::accept_or_mint(&sent.headers, 1);
     let trace = TraceContext::continue_or_start(&sent.headers, (1, 1));
     let view = sent.read(limits).map_err(code)?;
-    let route = decide::find(&gateway.snapshot, &view).map_err(code)?;
+    let route = find(&gateway.snapshot, &view).map_err(code)?;
     route.shape.check(&view).map_err(code)?;
     let identity = gateway.authenticate(route, &view, tokens).map_err(|denied| match denied {
         auth::Denied::Reject(reject) => reject.fault.code(),
@@ -314,7 +331,8 @@ fn admit(
         route: &route.name,
     };
     let plan = decide::plan(route, &facts, 1);
-    let outbound = Outbound::of(&view, &sent.uri, sent.peer.ip(), route).map_err(code)?;
+    let outbound =
+        Outbound::of(&view, &sent.uri, sent.connection.peer.ip(), route).map_err(code)?;
     Ok((plan, outbound, trace))
 }
 

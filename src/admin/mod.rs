@@ -6,6 +6,8 @@
 //! | `/readyz` | 200 while it takes traffic, 503 while it starts or drains |
 //! | `/health` | as `/readyz`, with `{"status":"ok"}` (R168) |
 //! | `/metrics` | Prometheus text |
+//! | `/admin/discovery` | what is known of each source of endpoints, and since when |
+//! | `/admin/services` | every service: endpoints, health, circuit, retry budget |
 //! | `/admin/config-version` | version, time and checksum of the configuration in force (R189) |
 
 use std::sync::Arc;
@@ -41,9 +43,13 @@ impl Admin {
             "/metrics" => Answer {
                 status: StatusCode::OK,
                 content_type: Metrics::CONTENT_TYPE,
-                body: self.live.metrics.render(),
+                body: self.live.scrape(),
             },
+            "/admin/services" => Answer::json(StatusCode::OK, &self.live.services()),
             "/admin/config-version" => Answer::json(StatusCode::OK, &*self.live.applied()),
+            "/admin/discovery" => {
+                Answer::json(StatusCode::OK, &self.live.upstreams.directory.known())
+            }
             _ => Answer::text(StatusCode::NOT_FOUND, "not here\n"),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jsonwebtoken::signature::Verifier;
 use serde_json::Value;
 
+use super::certificate;
 use super::challenge::{self, TokenError};
 use super::claims;
 use super::keyring::{KeySet, NoKey, UnknownKey};
@@ -55,7 +56,8 @@ impl From<Denied> for Reject {
 /// Who the caller is; `Ok(None)` where the policy asks for nobody.
 ///
 /// A bearer token decides alone where the route takes tokens: an API key beside it is not
-/// looked at, so that two credentials can never be mixed (RFC 6750, section 2).
+/// looked at, so that two credentials can never be mixed (RFC 6750, section 2). A client
+/// certificate counts last: it belongs to the connection, the others to the request.
 ///
 /// # Errors
 /// 401 with a challenge (RFC 6750), 503 when no key can be had, or an unknown key id.
@@ -78,6 +80,11 @@ pub fn authenticate(
         && let Some(identity) = providers.api_keys.find(view.headers)?
     {
         return Ok(Some(identity));
+    }
+    if credentials.certificates
+        && let Some(certificate) = view.certificate
+    {
+        return Ok(Some(certificate::identify(certificate, providers, now)?));
     }
     Err(challenge::missing(credentials.scheme()).into())
 }

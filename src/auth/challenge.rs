@@ -83,7 +83,16 @@ impl From<TokenError> for Reject {
 /// The client sent no credentials that the route looks at. No `error` attribute: it has done
 /// nothing wrong yet (RFC 6750, section 3.1).
 pub(super) fn missing(scheme: Scheme) -> Reject {
-    Reject::new(Fault::CredentialsMissing).with_header(WWW_AUTHENTICATE, scheme.challenge())
+    let fault = match scheme {
+        Scheme::Bearer | Scheme::ApiKey => Fault::CredentialsMissing,
+        Scheme::ClientCertificate => Fault::CertificateMissing,
+    };
+    Reject::new(fault).with_header(WWW_AUTHENTICATE, scheme.challenge())
+}
+
+/// The connection has a certificate that proves nothing here.
+pub(super) fn certificate_refused(why: &'static str) -> Reject {
+    missing(Scheme::ClientCertificate).with_hint(Hint::literal(why))
 }
 
 /// The API key is not one of ours, or was switched off: the client cannot tell which.
@@ -135,6 +144,8 @@ pub(super) enum Scheme {
     /// Routes that take API keys only. The name is not registered; a 401 must name something
     /// (RFC 9110, 15.5.2), and `Bearer` would send the client the wrong way.
     ApiKey,
+    /// Routes that take client certificates only. Not registered either.
+    ClientCertificate,
 }
 
 impl Scheme {
@@ -143,6 +154,9 @@ impl Scheme {
             Self::Bearer => HeaderValue::from_static("Bearer realm=\"tidegate\""),
             Self::ApiKey => {
                 HeaderValue::from_static("ApiKey realm=\"tidegate\", header=\"x-api-key\"")
+            }
+            Self::ClientCertificate => {
+                HeaderValue::from_static("ClientCertificate realm=\"tidegate\"")
             }
         }
     }
@@ -176,6 +190,9 @@ mod tests {
             missing(Scheme::ApiKey).headers[0].1,
             "ApiKey realm=\"tidegate\", header=\"x-api-key\""
         );
+        let reject = missing(Scheme::ClientCertificate);
+        assert_eq!(reject.fault, Fault::CertificateMissing);
+        assert_eq!(reject.headers[0].1, "ClientCertificate realm=\"tidegate\"");
     }
 
     #[test]

@@ -7,12 +7,14 @@ use super::AuthPolicy;
 impl fmt::Display for AuthPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(credentials) = self.credentials() else { return f.write_str("none") };
-        f.write_str("required")?;
-        match (credentials.providers.is_empty(), credentials.api_keys) {
-            (false, true) => f.write_str(" (token or API key)")?,
-            (false, false) => f.write_str(" (token)")?,
-            (true, _) => f.write_str(" (API key)")?,
-        }
+        let kinds = [
+            (!credentials.providers.is_empty(), "token"),
+            (credentials.api_keys, "API key"),
+            (credentials.certificates, "client certificate"),
+        ];
+        let kinds = kinds.into_iter().filter(|(accepted, _)| *accepted);
+        let kinds: Vec<&str> = kinds.map(|(_, kind)| kind).collect();
+        write!(f, "required ({})", kinds.join(" or "))?;
         for (index, scope) in self.scopes.iter().enumerate() {
             let before = if index == 0 { ", scopes " } else { " " };
             write!(f, "{before}{}", scope.name)?;

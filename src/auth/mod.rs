@@ -21,6 +21,7 @@ mod provider;
 mod providers;
 
 mod api_key;
+mod certificate;
 mod claims;
 mod headers;
 mod token;

@@ -24,6 +24,8 @@ pub(super) struct Credentials {
     pub(super) providers: Vec<ProviderIndex>,
     /// Whether API keys are accepted.
     pub(super) api_keys: bool,
+    /// Whether client certificates are accepted: only where the route asks for them by name.
+    pub(super) certificates: bool,
 }
 
 /// A scope that callers must have, and the refusal of those who lack it.
@@ -41,7 +43,11 @@ impl Credentials {
 
     /// The scheme to name to callers who sent nothing.
     pub(super) const fn scheme(&self) -> Scheme {
-        if self.providers.is_empty() { Scheme::ApiKey } else { Scheme::Bearer }
+        match (self.providers.is_empty(), self.api_keys, self.certificates) {
+            (true, false, true) => Scheme::ClientCertificate,
+            (true, _, _) => Scheme::ApiKey,
+            (false, _, _) => Scheme::Bearer,
+        }
     }
 }
 
@@ -87,12 +93,13 @@ impl Compile<'_> {
         let path = format!("{}.auth", self.path);
         // What is in error here asks for credentials that nobody has: the configuration is
         // refused anyway, and nothing opens if it were not.
-        let nobody = Credentials { providers: Vec::new(), api_keys: false };
+        let nobody = Credentials { providers: Vec::new(), api_keys: false, certificates: false };
         let credentials = match auth {
             Some(Auth::None) => return None,
             Some(Auth::Required) => Credentials {
                 providers: self.providers.iter().map(|(index, _)| index).collect(),
                 api_keys: self.providers.api_keys.is_configured(),
+                certificates: false,
             },
             Some(Auth::Settings(settings)) => self.settings(settings, &path),
             None => {
@@ -102,7 +109,7 @@ impl Compile<'_> {
                 return Some(nobody);
             }
         };
-        if credentials.providers.is_empty() && !credentials.api_keys {
+        if credentials.providers.is_empty() && !credentials.api_keys && !credentials.certificates {
             let message = "nobody could pass: there is no identity provider and no API key that \
                            this route accepts";
             let help = "add `identityProviders` or `apiKeys`, or write `auth: none`";
@@ -126,7 +133,15 @@ impl Compile<'_> {
         let mut credentials = Credentials {
             providers: Vec::new(),
             api_keys: accepts(AuthMethod::ApiKey) && self.providers.api_keys.is_configured(),
+            certificates: settings.methods.contains(&AuthMethod::ClientCertificate),
         };
+        if credentials.certificates && !self.providers.asks_for_certificates {
+            let message = "client certificates are accepted here, and no listener asks for one";
+            self.problems.push(
+                Problem::warning("auth.methods", format!("{path}.methods"), message)
+                    .help("give a listener `tls.clientCertificate`"),
+            );
+        }
         if settings.methods.contains(&AuthMethod::ApiKey) && !credentials.api_keys {
             let message = "API keys are accepted here, and `apiKeys` has none";
             self.problems.push(Problem::error("auth.methods", format!("{path}.methods"), message));

@@ -8,6 +8,7 @@ use reqwest::Url;
 use ring::digest::{Context, SHA256};
 
 use super::api_key::{self, secret_value};
+use super::certificate;
 use super::jwks;
 use super::key::Key;
 use super::keyring::{KeyRing, KeySet, SetId};
@@ -43,6 +44,11 @@ impl Fingerprint {
             context.update(part);
         }
         Self(digest_bytes(context.finish().as_ref()))
+    }
+
+    /// The digest.
+    pub(super) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
@@ -210,6 +216,10 @@ fn check_words(name: &str, written: &IdentityProvider, path: &str, problems: &mu
     };
     if name == api_key::PROVIDER {
         error("provider.name", "", "`apiKeys` is the name under which API keys are reported");
+    }
+    if name == certificate::PROVIDER {
+        let message = "`clientCertificate` is the name under which certificates are reported";
+        error("provider.name", "", message);
     }
     if written.issuer.is_empty() {
         error("provider.issuer", ".issuer", "the issuer is empty; it is the `iss` of the tokens");

@@ -7,8 +7,8 @@ use http::HeaderName;
 use super::api_key::ApiKeys;
 use super::claims::Tenants;
 use super::headers::IdentityHeaders;
-use super::provider::Provider;
-use crate::model::{Config, Problems, Resolved};
+use super::provider::{Fingerprint, Provider};
+use crate::model::{Config, Listener, Problems, Resolved};
 
 /// Index of an identity provider in a snapshot, in the order of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +21,10 @@ pub struct Providers {
     pub(super) api_keys: ApiKeys,
     pub(super) headers: IdentityHeaders,
     pub(super) tenants: Tenants,
+    /// What every proof depends on: identity headers and tenants.
+    pub(super) context: Fingerprint,
+    /// Whether a listener asks clients for certificates.
+    pub(super) asks_for_certificates: bool,
     stripped: Vec<HeaderName>,
 }
 
@@ -31,6 +35,8 @@ impl Default for Providers {
             list: Vec::new(),
             api_keys: ApiKeys::default(),
             tenants: Tenants::default(),
+            context: Fingerprint::of(&[]),
+            asks_for_certificates: false,
             stripped: headers.stripped(),
             headers,
         }
@@ -52,7 +58,18 @@ impl Providers {
             .map(|(name, written)| Provider::compile(name, written, &context, resolved, problems))
             .collect();
         let api_keys = ApiKeys::compile(&config.api_keys, &tenants, &headers, resolved, problems);
-        Self { list, api_keys, stripped: headers.stripped(), headers, tenants }
+        let asks = |listener: &Listener| {
+            listener.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some())
+        };
+        Self {
+            list,
+            api_keys,
+            stripped: headers.stripped(),
+            headers,
+            tenants,
+            context: Fingerprint::of(&[&context]),
+            asks_for_certificates: config.listeners.iter().any(asks),
+        }
     }
 
     /// Header names that are removed from every request, whoever sends it (R108).

@@ -255,6 +255,7 @@ pub(super) fn view<'a>(method: &'a Method, headers: &'a HeaderMap) -> RequestVie
         headers,
         client: [192, 0, 2, 1].into(),
         peer_trusted: false,
+        certificate: None,
     }
 }
 

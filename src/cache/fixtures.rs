@@ -73,6 +73,7 @@ impl Request {
             headers: &self.headers,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             peer_trusted: false,
+            certificate: None,
         };
         read(&Facts {
             view: &view,

@@ -8,12 +8,12 @@ use super::{err, out};
 use crate::live::{Judged, Missing, judge};
 use crate::model::{Loaded, Problems};
 use crate::telemetry::Metrics;
-use crate::upstream::HealthBoard;
+use crate::upstream::Upstreams;
 
 pub(super) fn check(args: &CheckArgs) -> ExitCode {
     let Ok(metrics) = Metrics::new().map(Arc::new) else { return ExitCode::FAILURE };
-    let health = HealthBoard::default();
-    let Judged { loaded, problems, candidate } =
+    let health = Upstreams::default();
+    let Judged { loaded, problems, candidate, .. } =
         judge(&args.file, Missing::Noted, &metrics, &health, 1);
     let routes = candidate.map(|candidate| candidate.config.routes.len());
     let tolerable = problems.0.is_empty() || !args.strict;

@@ -12,11 +12,12 @@ use super::{err, out, render};
 use crate::auth::{self, KeyRing, KeySource, TokenCache};
 use crate::clock;
 use crate::decide::{self, Assumed};
+use crate::edge::Connection;
 use crate::edge::Identity;
 use crate::live::{Candidate, Missing, judge};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
-use crate::upstream::HealthBoard;
+use crate::upstream::Upstreams;
 
 pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
     match tell(args) {
@@ -35,7 +36,7 @@ fn tell(args: &ExplainArgs) -> Result<String, String> {
     // An error here means that a provider is installed already, which is what is wanted.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = Arc::new(Metrics::new().map_err(|error| format!("{error}\n"))?);
-    let health = HealthBoard::default();
+    let health = Upstreams::default();
     let judged = judge(&args.file, Missing::Noted, &metrics, &health, 1);
     let Some(Candidate { snapshot, .. }) = judged.candidate else {
         return Err(judged.loaded.render(&judged.problems));
@@ -84,7 +85,9 @@ fn assumed(args: &ExplainArgs, snapshot: &Snapshot) -> Result<Assumed, String> {
         headers.insert(header::AUTHORIZATION, value);
     }
     let identity = args.caller.as_deref().map(|facts| caller(facts, snapshot)).transpose()?;
-    Ok(Assumed { method, uri, headers, peer: SocketAddr::new(args.client, 0), identity })
+    let peer = SocketAddr::new(args.client, 0);
+    let connection = Connection { peer, ..Connection::default() };
+    Ok(Assumed { method, uri, headers, connection, identity })
 }
 
 /// The caller that `--as` describes.

@@ -22,7 +22,10 @@ fn write_page(page: &mut String, told: &Explanation, all: bool) -> std::fmt::Res
         writeln!(page, "request    {method} {scheme}://{host}{path}{query} from {}", seen.client)?;
     }
     match &told.refusal {
-        None => writeln!(page, "decision   forward (configuration {})", told.config_version)?,
+        None => {
+            let (decision, version) = (told.decision, told.config_version);
+            writeln!(page, "decision   {decision} (configuration {version})")?;
+        }
         Some(refusal) => {
             writeln!(page, "decision   refuse: {} {}", refusal.status, refusal.code)?;
             writeln!(page, "           {}", refusal.title)?;
@@ -45,7 +48,14 @@ fn write_page(page: &mut String, told: &Explanation, all: bool) -> std::fmt::Res
     }
     write_limits(page, told)?;
     write_cache(page, told)?;
-    write_upstream(page, told)
+    write_upstream(page, told)?;
+    if let Some(answered) = &told.answered {
+        writeln!(page, "answered   {}, {} bytes", answered.status, answered.body_bytes)?;
+        for (name, value) in &answered.headers {
+            writeln!(page, "           {name}: {value}")?;
+        }
+    }
+    Ok(())
 }
 
 fn write_candidates(page: &mut String, told: &Explanation, all: bool) -> std::fmt::Result {
@@ -102,7 +112,13 @@ fn write_upstream(page: &mut String, told: &Explanation) -> std::fmt::Result {
             write!(page, ", bucket {bucket} of 10000 by {key}")?;
         }
         writeln!(page)?;
-        writeln!(page, "           endpoints: {}", goes.endpoints.join(", "))?;
+        if !goes.endpoints.is_empty() || goes.looked_up.is_empty() {
+            writeln!(page, "           endpoints: {}", goes.endpoints.join(", "))?;
+        }
+        if !goes.looked_up.is_empty() {
+            writeln!(page, "           looked up: {}", goes.looked_up.join(", "))?;
+        }
+        writeln!(page, "           chosen by {}", goes.algorithm)?;
     }
     let Some(sent) = &told.sent else { return Ok(()) };
     writeln!(page, "sent       {}", sent.target)?;

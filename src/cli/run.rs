@@ -9,7 +9,7 @@ use crate::clock;
 use crate::live::{Live, Missing, judge};
 use crate::server::{self, Start};
 use crate::telemetry::{Metrics, init_logging};
-use crate::upstream::HealthBoard;
+use crate::upstream::Upstreams;
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
     init_logging(args.log_json);
@@ -29,7 +29,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
 fn serve(args: &RunArgs) -> Result<(), String> {
     let metrics = Arc::new(Metrics::new().map_err(|error| format!("{error}\n"))?);
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-    let health = HealthBoard::default();
+    let health = Upstreams::default();
     let judged = judge(&args.file, Missing::Refused, &metrics, &health, 1);
     if !judged.problems.0.is_empty() {
         err(&judged.loaded.render(&judged.problems));

@@ -3,22 +3,26 @@
 //! Calls the functions that the data plane calls, in the same order, and writes down what each
 //! said. Nothing is decided here.
 
-use std::net::SocketAddr;
+mod told;
+
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Uri};
 use pingora::http::RequestHeader;
-use serde::Serialize;
 
-use super::{Outbound, Plan, find, outbound::listed, plan};
+use told::{Answered, Caller, Fared, Goes, Kept, Refusal, Seen, Sent, Taken};
+
+pub use told::Explanation;
+
+use super::{Choice, Outbound, Plan, find, learn, outbound::listed, plan, proved};
 use crate::auth::{self, KeyRing, TokenCache};
-use crate::cache::Factor;
 use crate::clock::Moment;
-use crate::edge::{Facts, Identity, RequestId, RequestView, TraceContext};
+use crate::edge::{Connection, Facts, Identity, RequestId, RequestView, TraceContext};
 use crate::fault::{Fault, Reject};
 use crate::limit::Take;
-use crate::routing::Verdict;
+use crate::routing::{self, Verdict};
 use crate::snapshot::{Route, Snapshot};
+use crate::upstream::{CircuitState, Endpoint};
 
 /// A request that is explained rather than served.
 pub struct Assumed {
@@ -28,162 +32,10 @@ pub struct Assumed {
     pub uri: Uri,
     /// All headers, `host` included.
     pub headers: HeaderMap,
-    /// The address that the connection would come from.
-    pub peer: SocketAddr,
+    /// The connection that it would come on.
+    pub connection: Connection,
     /// A caller taken for granted, instead of credentials in the headers.
     pub identity: Option<Arc<Identity>>,
-}
-
-/// What would happen, and why.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Explanation {
-    /// Version of the configuration that decided.
-    pub config_version: u64,
-    /// `forward`, or `refuse`.
-    pub decision: &'static str,
-    /// Why it is refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<Refusal>,
-    /// The request as every policy sees it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request: Option<Seen>,
-    /// The route that takes it.
-    pub route: Option<Arc<str>>,
-    /// How every route fared, the chosen one first.
-    pub candidates: Vec<Fared>,
-    /// What the route applies.
-    pub policies: Vec<(String, String)>,
-    /// The caller, header by header as the service is told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub caller: Option<Caller>,
-    /// What is taken from which limit.
-    pub limits: Vec<Taken>,
-    /// How the cache is used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache: Option<Kept>,
-    /// Where it goes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<Goes>,
-    /// What the service is sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sent: Option<Sent>,
-}
-
-/// Why a request is refused.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Refusal {
-    /// The HTTP status.
-    pub status: u16,
-    /// The fault's code.
-    pub code: &'static str,
-    /// The fault in a sentence.
-    pub title: &'static str,
-    /// What is particular.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// Headers that belong to the refusal.
-    pub headers: Vec<(String, String)>,
-}
-
-/// The request as every policy sees it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Seen {
-    /// The method.
-    pub method: String,
-    /// The scheme.
-    pub scheme: &'static str,
-    /// The host in normal form.
-    pub host: String,
-    /// The path in normal form.
-    pub path: String,
-    /// The query.
-    pub query: Option<String>,
-    /// The client's address.
-    pub client: String,
-}
-
-/// How a route fared.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Fared {
-    /// Its name.
-    pub route: Arc<str>,
-    /// `chosen`, `outranked` or `failed`.
-    pub verdict: &'static str,
-    /// Why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// The caller.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Caller {
-    /// Who vouched.
-    pub provider: String,
-    /// The subject.
-    pub subject: String,
-    /// The tenant.
-    pub tenant_id: Option<String>,
-    /// The scopes.
-    pub scopes: Vec<String>,
-}
-
-/// What is taken from a limit.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Taken {
-    /// Name of the limit.
-    pub name: Arc<str>,
-    /// Its numbers, in words.
-    pub rule: String,
-    /// The counter's key, without the deployment's prefix.
-    pub key: String,
-    /// What the key is made of.
-    pub parts: Vec<(String, String)>,
-}
-
-/// How the cache is used.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Kept {
-    /// The key's digest; none when this request does not use the cache.
-    pub key: Option<String>,
-    /// What the key is made of, in order.
-    pub factors: Vec<Factor>,
-}
-
-/// Where a request goes.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Goes {
-    /// The service.
-    pub service: Arc<str>,
-    /// Its version.
-    pub version: Arc<str>,
-    /// The bucket of 10000, where there is a split.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<u32>,
-    /// What was the key, where there is a split.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub split_key: Option<String>,
-    /// Endpoints of the version, taken in turn.
-    pub endpoints: Vec<Arc<str>>,
-}
-
-/// What the service is sent.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Sent {
-    /// The target.
-    pub target: String,
-    /// Headers that are added or replaced. Ids are examples, they differ for each request.
-    pub added: Vec<(String, String)>,
-    /// Names of headers that are removed.
-    pub removed: Vec<String>,
 }
 
 /// Explains a request.
@@ -217,18 +69,35 @@ fn walk(
     told: &mut Explanation,
 ) -> Result<(), Reject> {
     let listener = snapshot.listeners.all().next().ok_or(Fault::Internal)?;
-    let Assumed { method, uri, headers, peer, .. } = assumed;
-    let view = RequestView::read(method, uri, headers, *peer, false, &listener.limits)?;
+    let Assumed { method, uri, headers, connection, .. } = assumed;
+    let view = RequestView::read(method, uri, headers, connection, &listener.limits)?;
     told.request = Some(seen(&view));
-    told.candidates = candidates(snapshot, &view);
-    let route = find(snapshot, &view)?;
+    let authenticate = |route: &Route| {
+        auth::authenticate(&route.auth, &snapshot.providers, &view, keys, tokens, now)
+            .map_err(Reject::from)
+    };
+    let known = assumed.identity.clone();
+    let mut known = known.map_or_else(routing::Caller::default, routing::Caller::assumed);
+    let found = loop {
+        match find(snapshot, &view, &known) {
+            Ok(Choice::Ask(route)) => learn(&mut known, snapshot, route, authenticate(route))?,
+            Ok(Choice::Take(route)) => break Ok((route, None)),
+            Ok(Choice::Refuse(route, reject)) => break Ok((route, Some(reject))),
+            Err(reject) => break Err(reject),
+        }
+    };
+    told.candidates = candidates(snapshot, &view, &known);
+    let (route, refused) = found?;
     told.route = Some(Arc::clone(&route.name));
+    if let Some(reject) = refused {
+        return Err(reject);
+    }
     told.policies = policies(route);
     route.shape.check(&view)?;
-    let identity = match &assumed.identity {
-        Some(identity) => Some(Arc::clone(identity)),
-        None => auth::authenticate(&route.auth, &snapshot.providers, &view, keys, tokens, now)
-            .map_err(Reject::from)?,
+    let proved = assumed.identity.clone().or_else(|| proved(&known, snapshot, route));
+    let identity = match proved {
+        Some(identity) => Some(identity),
+        None => authenticate(route)?,
     };
     told.caller = identity.as_deref().map(caller);
     auth::authorize(&route.auth, identity.as_deref())?;
@@ -252,8 +121,21 @@ fn walk(
         })
         .collect();
     told.cache = kept(route, &plan, &facts);
-    told.upstream = goes(route, &plan);
-    told.sent = Some(sent(assumed, route, &view, identity.as_ref(), &id)?);
+    told.upstream = goes(route, &plan, now);
+    if let Some(local) = route.local() {
+        told.decision = local.word();
+        let answer = local.answer(&view)?;
+        told.answered = Some(Answered {
+            status: answer.status.as_u16(),
+            headers: listed(&answer.headers),
+            body_bytes: answer.body.len(),
+        });
+        return Ok(());
+    }
+    let version = plan.bucket.as_ref().and_then(|b| route.upstream()?.versions.get(b.version));
+    let set = version.map(|version| version.pool.current());
+    let endpoint = set.as_ref().and_then(|set| set.endpoints.first()).map(|first| &**first);
+    told.sent = Some(sent(assumed, route, &view, identity.as_ref(), &id, endpoint)?);
     Ok(())
 }
 
@@ -278,8 +160,8 @@ fn seen(view: &RequestView<'_>) -> Seen {
     }
 }
 
-fn candidates(snapshot: &Snapshot, view: &RequestView<'_>) -> Vec<Fared> {
-    let trace = snapshot.table.trace(view);
+fn candidates(snapshot: &Snapshot, view: &RequestView<'_>, caller: &routing::Caller) -> Vec<Fared> {
+    let trace = snapshot.table.trace(view, caller);
     trace
         .into_iter()
         .map(|candidate| {
@@ -321,14 +203,20 @@ fn kept(route: &Route, plan: &Plan, facts: &Facts<'_>) -> Option<Kept> {
     })
 }
 
-fn goes(route: &Route, plan: &Plan) -> Option<Goes> {
-    let version = route.upstream.versions.get(plan.bucket.version)?;
+fn goes(route: &Route, plan: &Plan, now: Moment) -> Option<Goes> {
+    let (upstream, bucket) = (route.upstream()?, plan.bucket.as_ref()?);
+    let version = upstream.versions.get(bucket.version)?;
+    let set = version.pool.current();
     Some(Goes {
-        service: Arc::clone(&route.upstream.service),
+        service: Arc::clone(&upstream.service),
         version: Arc::clone(&version.name),
-        bucket: plan.bucket.bucket,
-        split_key: plan.bucket.part.as_deref().map(ToOwned::to_owned),
-        endpoints: version.endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect(),
+        bucket: bucket.bucket,
+        split_key: bucket.part.as_deref().map(ToOwned::to_owned),
+        algorithm: version.pool.service().balance.as_str(),
+        endpoints: set.endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect(),
+        looked_up: version.sources.to_vec(),
+        states: set.endpoints.iter().map(|endpoint| endpoint.health.state()).collect(),
+        circuit: version.pool.service().circuit_state(now).map(CircuitState::as_str),
     })
 }
 
@@ -338,6 +226,7 @@ fn sent(
     view: &RequestView<'_>,
     identity: Option<&Arc<Identity>>,
     id: &RequestId,
+    endpoint: Option<&Endpoint>,
 ) -> Result<Sent, Reject> {
     let internal = |_| Reject::new(Fault::Internal);
     let mut header = RequestHeader::build(assumed.method.clone(), b"/", None).map_err(internal)?;
@@ -346,8 +235,8 @@ fn sent(
         header.append_header(name.clone(), value.clone()).map_err(internal)?;
     }
     let trace = TraceContext::continue_or_start(&assumed.headers, (1, 1));
-    let outbound = Outbound::of(view, &assumed.uri, assumed.peer.ip(), route)?;
-    outbound.prepare(&mut header, route, identity, id, &trace);
+    let outbound = Outbound::of(view, &assumed.uri, assumed.connection.peer.ip(), route)?;
+    outbound.prepare(&mut header, route, identity, id, &trace, endpoint);
     let before = listed(&assumed.headers);
     let added = listed(&header.headers).into_iter().filter(|pair| !before.contains(pair)).collect();
     let removed = assumed

@@ -18,23 +18,88 @@ pub use plan::{Plan, plan};
 
 use std::sync::Arc;
 
-use http::header;
+use http::{HeaderValue, header};
 
-use crate::edge::RequestView;
-use crate::fault::{Fault, Reject};
-use crate::routing::Found;
+use crate::edge::{Identity, RequestView};
+use crate::fault::{Fault, Hint, Reject};
+use crate::routing::{Caller, Found, RouteIndex};
 use crate::snapshot::{Route, Snapshot};
 
-/// The route that takes a request.
+/// What is to be done with a request, as far as its route is concerned.
+#[derive(Debug)]
+pub enum Choice<'a> {
+    /// This route takes it.
+    Take(&'a Arc<Route>),
+    /// Whether this route takes it is for its caller to decide: authenticate as the route does,
+    /// [`learn`] the outcome, and ask again.
+    Ask(&'a Arc<Route>),
+    /// This route takes it, and refuses it.
+    Refuse(&'a Arc<Route>, Reject),
+}
+
+/// The route that takes a request, as far as its caller is known.
 ///
 /// # Errors
-/// 404 when there is none, 405 with `Allow` when there is one for other methods.
-pub fn find<'a>(snapshot: &'a Snapshot, view: &RequestView<'_>) -> Result<&'a Arc<Route>, Reject> {
-    match snapshot.table.find(view) {
-        Found::Route(index) => snapshot.route(index).ok_or_else(|| Fault::Internal.into()),
+/// 404 when there is none, 405 with `Allow` when there is one for other methods, and for TRACE,
+/// which shows clients what proxies add on the way (RFC 9110 section 9.3.8).
+pub fn find<'a>(
+    snapshot: &'a Snapshot,
+    view: &RequestView<'_>,
+    caller: &Caller,
+) -> Result<Choice<'a>, Reject> {
+    let route = |index: RouteIndex| snapshot.route(index).ok_or(Fault::Internal);
+    match snapshot.table.find(view, caller) {
+        Found::Route(_) | Found::AskCaller(_) if view.method == http::Method::TRACE => {
+            Err(Reject::new(Fault::MethodNotAllowed).with_header(header::ALLOW, NOT_TRACE))
+        }
+        Found::Route(index) => Ok(Choice::Take(route(index)?)),
+        Found::AskCaller(index) => Ok(Choice::Ask(route(index)?)),
+        Found::TenantRefused(index) => {
+            let why = Hint::literal("the host belongs to another tenant than the caller");
+            Ok(Choice::Refuse(route(index)?, Reject::new(Fault::TenantRefused).with_hint(why)))
+        }
         Found::MethodNotAllowed(allow) => {
             Err(Reject::new(Fault::MethodNotAllowed).with_header(header::ALLOW, allow))
         }
         Found::Nothing => Err(Fault::RouteNotFound.into()),
     }
 }
+
+/// Notes who the caller is by the credentials that a route accepts. Credentials that are missing
+/// or not good prove nobody: such a caller is left to less specific routes, and to what those
+/// ask of it.
+///
+/// # Errors
+/// What keeps the caller from being known at the moment, such as missing keys (503): to go on
+/// then would lead a caller astray who has done nothing wrong.
+pub fn learn(
+    caller: &mut Caller,
+    snapshot: &Snapshot,
+    route: &Route,
+    outcome: Result<Option<Arc<Identity>>, Reject>,
+) -> Result<(), Reject> {
+    let identity = match outcome {
+        Ok(identity) => identity,
+        Err(reject) if reject.fault.status() == UNAUTHENTICATED => None,
+        Err(reject) => return Err(reject),
+    };
+    let set = snapshot.table.credentials(route.index).ok_or(Fault::Internal)?;
+    caller.learn(set, identity);
+    Ok(())
+}
+
+/// The status of every fault that means: these credentials prove nobody.
+const UNAUTHENTICATED: u16 = 401;
+
+/// The caller whom finding the route has proved already, by the credentials that it accepts.
+#[must_use]
+pub fn proved(caller: &Caller, snapshot: &Snapshot, route: &Route) -> Option<Arc<Identity>> {
+    if caller.is_unknown() {
+        return None;
+    }
+    let set = snapshot.table.credentials(route.index)?;
+    caller.proof(set)?.cloned()
+}
+
+const NOT_TRACE: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");

@@ -12,6 +12,7 @@ use crate::edge::{
 };
 use crate::fault::{Fault, Reject};
 use crate::snapshot::Route;
+use crate::upstream::Endpoint;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -26,8 +27,12 @@ const VIA: HeaderValue = HeaderValue::from_static("1.1 tidegate");
 /// attempts are repeated, and each starts again from what the client sent.
 #[derive(Clone, Debug)]
 pub struct Outbound {
-    /// The target in normal form, where that differs from what the client sent.
+    /// The target as the service sees it, where that differs from what the client sent.
     target: Option<Uri>,
+    /// The path of it, where the route rewrites it.
+    rewritten: Option<Box<str>>,
+    /// The host, where the request names it in its target only (HTTP/2).
+    host: Option<HeaderValue>,
     forwarded_for: HeaderValue,
     forwarded_host: HeaderValue,
     forwarded_proto: HeaderValue,
@@ -39,19 +44,37 @@ impl Outbound {
     /// Notes what a request's upstream copy needs. `peer` is the address of the connection.
     ///
     /// # Errors
-    /// 400 when the target cannot be written in origin form.
+    /// 400 when the target cannot be written in origin form, or not be rewritten.
     pub fn of(
         view: &RequestView<'_>,
         uri: &Uri,
         peer: IpAddr,
         route: &Route,
     ) -> Result<Self, Reject> {
-        let same = uri.authority().is_none() && uri.path() == view.path;
-        let target = if same { None } else { Some(origin_form(view)?) };
+        let rewritten = match route.forward() {
+            Some(forward) => forward.rewrite.path(&view.path)?,
+            None => None,
+        };
+        let path = rewritten.as_deref().unwrap_or(&view.path);
+        let same = uri.authority().is_none() && uri.path() == path;
+        let target = if same { None } else { Some(origin_form(path, view.query)?) };
+        let host = match uri.authority() {
+            Some(authority) if !view.headers.contains_key(header::HOST) => {
+                Some(HeaderValue::try_from(authority.as_str()).map_err(|_| Fault::HostInvalid)?)
+            }
+            _ => None,
+        };
+        // A target names the port too, where a view has the bare name.
+        let told = match (&host, forwarded_host(view).ok_or(Fault::HostInvalid)?) {
+            (Some(host), told) if told == *view.host => host.clone(),
+            (_, told) => told,
+        };
         Ok(Self {
             target,
+            rewritten: rewritten.map(Into::into),
+            host,
             forwarded_for: forwarded_for(peer, view.headers, view.peer_trusted),
-            forwarded_host: forwarded_host(view).ok_or(Fault::HostInvalid)?,
+            forwarded_host: told,
             forwarded_proto: forwarded_proto(view.scheme),
             language: route
                 .cache
@@ -60,8 +83,16 @@ impl Outbound {
         })
     }
 
+    /// The path that the service sees, where the route rewrites it.
+    #[must_use]
+    pub fn rewritten(&self) -> Option<&str> {
+        self.rewritten.as_deref()
+    }
+
     /// Turns the client's header into the one that is sent to the service. May be called again
     /// for each attempt, always on a fresh copy.
+    ///
+    /// `endpoint` is the one that the attempt goes to.
     ///
     /// Works on the plain header map, not through Pingora's header: that keeps every name a
     /// second time in the case that it came in, and parses each name that is set. Names are
@@ -73,10 +104,12 @@ impl Outbound {
         identity: Option<&Arc<Identity>>,
         request_id: &RequestId,
         trace: &TraceContext,
+        endpoint: Option<&Endpoint>,
     ) {
         let ends_stream = upstream.send_end_stream();
         let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
         let mut parts = http::request::Parts::from(std::mem::replace(upstream, nothing));
+        keep_authority(&mut parts);
         if let Some(target) = &self.target {
             parts.uri = target.clone();
         }
@@ -94,6 +127,9 @@ impl Outbound {
         if let Some(language) = &self.language {
             headers.insert(header::ACCEPT_LANGUAGE, language.clone());
         }
+        if let Some(host) = seen_host(route, endpoint).or_else(|| self.host.clone()) {
+            headers.insert(header::HOST, host);
+        }
         headers.append(header::VIA, VIA);
         for (name, value) in identity.iter().flat_map(|identity| &identity.headers) {
             headers.insert(name.clone(), value.clone());
@@ -104,13 +140,38 @@ impl Outbound {
 }
 
 /// Headers that are added to every request, at most.
-const ADDED: usize = 8;
+const ADDED: usize = 9;
 
-/// Path in normal form and the query as it was sent.
-fn origin_form(view: &RequestView<'_>) -> Result<Uri, Reject> {
-    let target = match view.query {
-        None => view.path.to_string(),
-        Some(query) => format!("{}?{query}", view.path),
+/// The host of an HTTP/2 request stands in its target, which is replaced: services are told of it
+/// in `Host`, from which Pingora makes `:authority` again where HTTP/2 is spoken with them.
+fn keep_authority(parts: &mut http::request::Parts) {
+    if parts.headers.contains_key(header::HOST) {
+        return;
+    }
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    if let Some(Ok(host)) = authority.map(HeaderValue::from_str) {
+        parts.headers.insert(header::HOST, host);
+    }
+}
+
+/// The `Host` that the service sees instead of the client's: the one that the route names, or
+/// its endpoint's own, without the port that goes without saying (R037).
+fn seen_host(route: &Route, endpoint: Option<&Endpoint>) -> Option<HeaderValue> {
+    let forward = route.forward()?;
+    if !forward.change_origin {
+        return forward.rewrite.host.clone();
+    }
+    let endpoint = endpoint?;
+    let default = if endpoint.peer.is_tls() { ":443" } else { ":80" };
+    let authority = &*endpoint.authority;
+    HeaderValue::from_str(authority.strip_suffix(default).unwrap_or(authority)).ok()
+}
+
+/// A path and the query as it was sent.
+fn origin_form(path: &str, query: Option<&str>) -> Result<Uri, Reject> {
+    let target = match query {
+        None => path.to_owned(),
+        Some(query) => format!("{path}?{query}"),
     };
     Uri::try_from(target).map_err(|_| Fault::MalformedRequest.into())
 }

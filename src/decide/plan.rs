@@ -13,8 +13,10 @@ pub struct Plan {
     pub takes: Takes,
     /// How the cache is used, if it is.
     pub cache: Option<CachePlan>,
-    /// The version of the service.
-    pub bucket: Bucket,
+    /// The version of the service, where there is one.
+    pub bucket: Option<Bucket>,
+    /// The hash of what keeps the caller on one endpoint; 0 where nothing does.
+    pub hash: u64,
 }
 
 /// Plans an admitted request. `entropy` serves splits keyed by `random`.
@@ -23,6 +25,7 @@ pub fn plan(route: &Route, facts: &Facts<'_>, entropy: u64) -> Plan {
     Plan {
         takes: limit::plan(&route.limits, facts),
         cache: route.cache.as_ref().and_then(|policy| cache::consider(policy, facts)),
-        bucket: route.upstream.version(facts, entropy),
+        bucket: route.upstream().map(|upstream| upstream.version(facts, entropy)),
+        hash: route.upstream().map_or(0, |upstream| upstream.hash(facts)),
     }
 }

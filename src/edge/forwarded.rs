@@ -140,6 +140,7 @@ mod tests {
                 headers: &headers,
                 client: IpAddr::from([127, 0, 0, 1]),
                 peer_trusted,
+                certificate: None,
             };
             forwarded_host(&view).unwrap().to_str().unwrap().to_owned()
         };

@@ -5,6 +5,7 @@
 //! context. Policies see a [`RequestView`] and never the wire.
 
 mod client_addr;
+mod connection;
 mod forwarded;
 mod hex;
 mod host;
@@ -18,6 +19,7 @@ mod trace;
 mod view;
 
 pub use client_addr::TrustedProxies;
+pub use connection::{ClientCertificate, Connection, Proved};
 pub use forwarded::{forwarded_for, forwarded_host, forwarded_proto};
 pub use host::{HostPort, HostRefused, normalise_host, read_host_port};
 pub use identity::{Identity, IdentityFacts};

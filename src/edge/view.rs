@@ -1,11 +1,11 @@
 //! One request, read once.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::{HeaderMap, Method, Uri};
 
-use super::{TrustedProxies, normalise_host, normalise_path};
+use super::{ClientCertificate, Connection, TrustedProxies, normalise_host, normalise_path};
 use crate::fault::{Fault, Hint, Reject};
 
 /// The scheme that the client used, behind trusted proxies.
@@ -61,6 +61,8 @@ pub struct RequestView<'a> {
     pub client: IpAddr,
     /// Whether the peer is a trusted proxy, so that its forwarding headers were believed.
     pub peer_trusted: bool,
+    /// The client's certificate, which the listener has verified.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 impl<'a> RequestView<'a> {
@@ -72,17 +74,16 @@ impl<'a> RequestView<'a> {
         method: &'a Method,
         uri: &'a Uri,
         headers: &'a HeaderMap,
-        peer: SocketAddr,
-        tls: bool,
+        connection: &'a Connection,
         limits: &EdgeLimits,
     ) -> Result<Self, Reject> {
         check_sizes(uri, headers, limits)?;
-        let peer_trusted = limits.trusted.contains(peer.ip());
+        let peer_trusted = limits.trusted.contains(connection.peer.ip());
         let host = normalise_host(uri, headers)?;
         let path = normalise_path(uri.path()).map_err(|refused| {
             Reject::new(Fault::PathRefused).with_hint(Hint::literal(refused.0))
         })?;
-        let scheme = if tls { Scheme::Https } else { Scheme::Http };
+        let scheme = if connection.tls { Scheme::Https } else { Scheme::Http };
         Ok(Self {
             method,
             scheme: limits.trusted.scheme(headers, peer_trusted).unwrap_or(scheme),
@@ -90,8 +91,9 @@ impl<'a> RequestView<'a> {
             path,
             query: uri.query(),
             headers,
-            client: limits.trusted.client(headers, peer.ip()),
+            client: limits.trusted.client(headers, connection.peer.ip()),
             peer_trusted,
+            certificate: connection.certificate.as_deref(),
         })
     }
 

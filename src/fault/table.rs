@@ -82,6 +82,9 @@ faults! {
     TokenNotYetValid 401 "auth.token_not_yet_valid" "The token is not valid yet." routine;
     /// `aud` does not name this API.
     TokenAudience 401 "auth.token_audience" "The token was issued for another audience." routine;
+    /// The route wants a client certificate and the connection has none.
+    CertificateMissing 401 "auth.certificate_missing"
+        "A client certificate is required." routine;
     /// The API key is unknown or disabled.
     ApiKeyUnknown 401 "auth.api_key_unknown" "The API key is not known here." routine;
     /// A scope that the route requires is absent.
@@ -98,8 +101,17 @@ faults! {
         "The rate limit cannot be checked at the moment." failure;
     /// No endpoint of the service can take the request.
     NoEndpoint 503 "upstream.no_endpoint" "No healthy endpoint is available." failure;
+    /// As many requests are under way as the service may have.
+    Overloaded 503 "upstream.overloaded"
+        "The service takes no more requests at the moment." routine;
+    /// The service fails too many requests and is left alone for a while.
+    CircuitOpen 503 "upstream.circuit_open" "The service is failing and is given a pause." routine;
     /// The endpoint refused the connection or could not be reached.
     ConnectFailed 502 "upstream.connect_failed" "The service could not be reached." failure;
+    /// The endpoint has no certificate that is trusted, is not the one that was meant, or does
+    /// not speak TLS.
+    UpstreamTlsFailed 502 "upstream.tls_failed"
+        "No secure connection to the service could be made." failure;
     /// The endpoint did not accept the connection in time.
     ConnectTimeout 504 "upstream.connect_timeout"
         "The service could not be reached in time." failure;
@@ -109,6 +121,12 @@ faults! {
     ResponseInvalid 502 "upstream.response_invalid" "The service gave an invalid answer." failure;
     /// The endpoint closed the connection before its answer was complete.
     ConnectionLost 502 "upstream.connection_lost" "The connection to the service was lost." failure;
+    /// The service of a stream was silent for longer than its route allows.
+    StreamIdle 504 "upstream.stream_idle" "The service was silent for too long." failure;
+    /// A stream or an upgraded connection went on for as long as its route allows.
+    StreamTooLong 504 "upstream.stream_too_long" "The exchange went on for too long." routine;
+    /// A redirect of the configuration would send the client to where it is.
+    RedirectLoop 500 "route.redirect_loop" "This address leads to itself." failure;
     /// The gateway itself failed; any occurrence is a defect.
     Internal 500 "gateway.internal" "The gateway failed." failure;
     /// The client went away; nothing is sent, the code is for log and metrics only.

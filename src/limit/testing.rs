@@ -49,6 +49,7 @@ pub(super) fn with_facts<T>(
         headers,
         client,
         peer_trusted: false,
+        certificate: None,
     };
     read(&Facts { view: &view, identity, request_id: "r1", route })
 }

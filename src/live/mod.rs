@@ -4,10 +4,14 @@
 //! keys, verified tokens, limiter, health, cache, metrics, log. A new configuration replaces the
 //! snapshot in one step; everything else stays, matched by name.
 
+mod references;
 mod reload;
 mod resolve;
+mod retired;
+mod services;
 mod watch;
 
+pub use references::References;
 pub use reload::{Applied, Candidate, Judged, judge};
 pub use resolve::{Missing, resolve};
 pub use watch::Watch;
@@ -18,6 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use retired::Retired;
+
 use crate::auth::{KeySource, TokenCache};
 use crate::cache::CacheBackend;
 use crate::clock::Moment;
@@ -25,7 +31,7 @@ use crate::limit::Limiter;
 use crate::model::Config;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{AccessLogWriter, Metrics, RouteMeters};
-use crate::upstream::HealthBoard;
+use crate::upstream::Upstreams;
 
 /// Verified tokens that are remembered.
 const TOKENS: usize = 65_536;
@@ -37,11 +43,14 @@ const CACHE_BYTES: u64 = 256 * 1024 * 1024;
 pub struct Live {
     current: ArcSwap<Snapshot>,
     applied: ArcSwap<Applied>,
+    /// What was read last, whether it came into force or not.
+    tried: ArcSwap<References>,
     file: PathBuf,
     /// The configuration that the process was started with, for what only a restart changes.
     started_with: Config,
     versions: AtomicU64,
     reloading: parking_lot::Mutex<()>,
+    retired: Retired,
     listening: AtomicBool,
     draining: AtomicBool,
     /// All metrics.
@@ -54,8 +63,8 @@ pub struct Live {
     pub tokens: TokenCache,
     /// Rate limits.
     pub limiter: Limiter,
-    /// What was seen of endpoints.
-    pub health: HealthBoard,
+    /// What is known of upstream services.
+    pub upstreams: Upstreams,
     /// Kept answers.
     pub cache: CacheBackend,
     /// The access log.
@@ -71,10 +80,10 @@ impl Live {
         file: &Path,
         candidate: Candidate,
         metrics: Arc<Metrics>,
-        health: HealthBoard,
+        upstreams: Upstreams,
         now: Moment,
     ) -> std::io::Result<Self> {
-        let Candidate { config, snapshot, redis_url } = candidate;
+        let Candidate { config, snapshot, redis_url, references } = candidate;
         let log = &config.access_log;
         let access_log =
             AccessLogWriter::open(&log.path, log.buffer_lines, metrics.access_log_dropped.clone())?;
@@ -82,22 +91,25 @@ impl Live {
         limiter.configure(config.redis.as_ref().zip(redis_url.as_deref()));
         let keys = KeySource::new(Arc::clone(&metrics));
         keys.adopt(&snapshot.providers);
+        upstreams.adopt(snapshot.upstreams());
         let applied = Applied::of(&snapshot, now);
         applied.publish(None, &metrics, now);
         Ok(Self {
             versions: AtomicU64::new(snapshot.version),
             current: ArcSwap::from_pointee(snapshot),
             applied: ArcSwap::from_pointee(applied),
+            tried: ArcSwap::from_pointee(references),
             file: file.to_owned(),
             started_with: config,
             reloading: parking_lot::Mutex::new(()),
+            retired: Retired::default(),
             listening: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             unrouted: RouteMeters::unrouted(&metrics),
             keys,
             tokens: TokenCache::new(TOKENS, &metrics),
             limiter,
-            health,
+            upstreams,
             cache: CacheBackend::leak(CACHE_BYTES, &metrics),
             access_log,
             metrics,
@@ -114,6 +126,12 @@ impl Live {
     #[must_use]
     pub fn applied(&self) -> Arc<Applied> {
         self.applied.load_full()
+    }
+
+    /// The files that were read last, whether what was in them came into force or not.
+    #[must_use]
+    pub fn tried(&self) -> Arc<References> {
+        self.tried.load_full()
     }
 
     /// The file that the configuration comes from.

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use super::{Live, Missing, resolve};
+use super::{Live, Missing, References, resolve};
 use crate::clock::Moment;
 use crate::model::{Config, Loaded, Problems, load_file};
 use crate::snapshot::{Parts, Snapshot, compile};
 use crate::telemetry::Metrics;
-use crate::upstream::HealthBoard;
+use crate::upstream::Upstreams;
 
 /// A configuration that can be put in force.
 pub struct Candidate {
@@ -21,6 +21,8 @@ pub struct Candidate {
     pub snapshot: Snapshot,
     /// The resolved URL of Redis.
     pub redis_url: Option<String>,
+    /// The files that it was read from.
+    pub references: References,
 }
 
 /// What was made of a file.
@@ -29,6 +31,8 @@ pub struct Judged {
     pub loaded: Loaded,
     /// Everything wrong with it, warnings too, each with its place.
     pub problems: Problems,
+    /// The files it was read from; none where it names none, because it could not be read.
+    pub references: Option<References>,
     /// The configuration, unless a problem is an error.
     pub candidate: Option<Candidate>,
 }
@@ -39,24 +43,28 @@ pub fn judge(
     file: &Path,
     missing: Missing,
     metrics: &Arc<Metrics>,
-    health: &HealthBoard,
+    upstreams: &Upstreams,
     version: u64,
 ) -> Judged {
     let loaded = load_file(file);
     let mut problems = loaded.problems.clone();
+    let mut references = None;
     let candidate = loaded.config.clone().and_then(|config| {
         let resolved = resolve(&config, missing, &mut problems);
-        let parts = Parts { resolved: &resolved, metrics, health, version, sha256: &loaded.sha256 };
+        let sha256 = &loaded.sha256;
+        let read = References::of(file, sha256, &resolved);
+        references = Some(read.clone());
+        let parts = Parts { resolved: &resolved, metrics, upstreams, version, sha256 };
         let snapshot = compile(&config, &parts, &mut problems)?;
         let redis_url = config
             .redis
             .as_ref()
             .and_then(|redis| resolved.secret(&redis.url))
             .map(ToOwned::to_owned);
-        Some(Candidate { config, snapshot, redis_url })
+        Some(Candidate { config, snapshot, redis_url, references: read })
     });
     loaded.place(&mut problems);
-    Judged { loaded, problems, candidate }
+    Judged { loaded, problems, references, candidate }
 }
 
 /// What is in force, in the words of `/admin/config-version` (R189).
@@ -107,16 +115,21 @@ impl Live {
     pub fn reload(&self, now: Moment) -> Result<(), usize> {
         let _one_at_a_time = self.reloading.lock();
         let next = self.versions.load(Ordering::Relaxed) + 1;
-        let judged = judge(&self.file, Missing::Refused, &self.metrics, &self.health, next);
+        let judged = judge(&self.file, Missing::Refused, &self.metrics, &self.upstreams, next);
+        let unreadable = || self.tried().unreadable(&judged.loaded.sha256);
+        let read = judged.references.clone().unwrap_or_else(unreadable);
+        self.tried.store(Arc::new(read));
         log_problems(&judged.problems);
         let Some(candidate) = judged.candidate else { return Err(self.refuse(&judged.problems)) };
         self.report_restart_only(&candidate.config);
-        let Candidate { config, snapshot, redis_url } = candidate;
+        self.look_up_first();
+        let Candidate { config, snapshot, redis_url, .. } = candidate;
         self.versions.store(snapshot.version, Ordering::Relaxed);
         self.limiter.configure(config.redis.as_ref().zip(redis_url.as_deref()));
         self.keys.adopt(&snapshot.providers);
+        self.upstreams.adopt(snapshot.upstreams());
         let applied = Applied::of(&snapshot, now);
-        self.current.store(Arc::new(snapshot));
+        self.retired.keep(self.current.swap(Arc::new(snapshot)));
         // Told only now that it is true: whoever reads it may rely on it.
         applied.publish(Some(&self.applied()), &self.metrics, now);
         tracing::info!(
@@ -126,6 +139,15 @@ impl Live {
         );
         self.applied.store(Arc::new(applied));
         Ok(())
+    }
+
+    /// Waits for the first answer of sources that are new with this configuration, so that no
+    /// request meets a service whose endpoints are about to be found. Bounded by the time limit
+    /// of a look-up; without a runtime nobody asks, and nobody waits.
+    fn look_up_first(&self) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.block_on(self.upstreams.directory.first_answers());
+        }
     }
 
     fn refuse(&self, problems: &Problems) -> usize {

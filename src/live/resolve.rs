@@ -1,8 +1,16 @@
-//! Fetches what a configuration refers to: secrets, key files, addresses of host names.
+//! Fetches what a configuration refers to: secrets and files.
+//!
+//! Host names of endpoints are looked up by `upstream::discovery` while the gateway runs. Only
+//! whoever just looks at a configuration has them looked up here, to say which have no address.
 
 use std::net::{IpAddr, ToSocketAddrs};
 
-use crate::model::{Config, Endpoint, Problem, Problems, Resolved, Secret};
+use sha2::{Digest, Sha256};
+
+use crate::clock;
+use crate::model::{
+    Config, Discovery, Endpoint, Listener, Problem, Problems, Resolved, Secret, Service,
+};
 use crate::upstream::split_address;
 
 /// What a reference that cannot be resolved means.
@@ -14,12 +22,23 @@ pub enum Missing {
     Noted,
 }
 
-/// Fetches everything that a configuration refers to. Blocks; a host name may take as long as
-/// the system's resolver does.
+/// Fetches everything that a configuration refers to. Blocks: where the configuration is only
+/// looked at, a host name may take as long as the system's resolver does.
 pub fn resolve(config: &Config, missing: Missing, problems: &mut Problems) -> Resolved {
-    let mut resolver = Resolver { resolved: Resolved::default(), missing, problems };
+    let unix_seconds = Some(clock::now().unix_seconds());
+    let mut resolver =
+        Resolver { resolved: Resolved { unix_seconds, ..Resolved::default() }, missing, problems };
+    for (index, listener) in config.listeners.iter().enumerate() {
+        resolver.listener(listener, &format!("listeners[{index}].tls"));
+    }
+    if let Some(geo) = &config.geo {
+        resolver.file(&geo.database, "geo.database");
+    }
     if let Some(redis) = &config.redis {
         resolver.secret(&redis.url, "redis.url");
+    }
+    if let Some(geo) = &config.geo {
+        resolver.file(&geo.database, "geo.database");
     }
     for (name, provider) in &config.identity_providers {
         let path = format!("identityProviders.{name}");
@@ -37,10 +56,12 @@ pub fn resolve(config: &Config, missing: Missing, problems: &mut Problems) -> Re
         resolver.secret(&key.key, &format!("apiKeys[{index}].key"));
     }
     for (name, service) in &config.services {
-        resolver.endpoints(&service.endpoints, &format!("services.{name}"));
+        let path = format!("services.{name}");
+        resolver.service(service, &format!("{path}.tls"));
+        resolver.place(&service.endpoints, service.discovery.as_ref(), &path);
         for (index, version) in service.versions.iter().enumerate() {
-            let path = format!("services.{name}.versions[{index}]");
-            resolver.endpoints(&version.endpoints, &path);
+            let path = format!("{path}.versions[{index}]");
+            resolver.place(&version.endpoints, version.discovery.as_ref(), &path);
         }
     }
     resolver.resolved
@@ -71,12 +92,53 @@ impl Resolver<'_> {
         }
     }
 
+    fn listener(&mut self, listener: &Listener, path: &str) {
+        let Some(tls) = &listener.tls else { return };
+        for (index, certificate) in tls.certificates.iter().enumerate() {
+            let path = format!("{path}.certificates[{index}]");
+            self.file(&certificate.cert_file, &format!("{path}.certFile"));
+            self.file(&certificate.key_file, &format!("{path}.keyFile"));
+        }
+        if let Some(client) = &tls.client_certificate {
+            self.file(&client.ca_file, &format!("{path}.clientCertificate.caFile"));
+        }
+    }
+
+    fn service(&mut self, service: &Service, path: &str) {
+        let Some(tls) = &service.tls else { return };
+        let files =
+            [("caFile", &tls.ca_file), ("certFile", &tls.cert_file), ("keyFile", &tls.key_file)];
+        for (key, file) in files {
+            if let Some(file) = file {
+                self.file(file, &format!("{path}.{key}"));
+            }
+        }
+    }
+
+    /// A file is read once, however often it is named: what is compiled is of one piece.
     fn file(&mut self, file: &str, path: &str) {
+        self.resolved.wanted.insert(file.to_owned());
+        if self.resolved.files.contains_key(file) {
+            return;
+        }
         match std::fs::read(file) {
             Ok(bytes) => {
+                let digest = Sha256::digest(&bytes).into();
+                self.resolved.digests.insert(file.to_owned(), digest);
                 self.resolved.files.insert(file.to_owned(), bytes);
             }
             Err(error) => self.report(path, format!("the file `{file}` cannot be read: {error}")),
+        }
+    }
+
+    /// What says where endpoints are.
+    fn place(&mut self, endpoints: &[Endpoint], discovery: Option<&Discovery>, path: &str) {
+        let consul = discovery.and_then(|discovery| discovery.consul.as_ref());
+        if let Some(token) = consul.and_then(|consul| consul.token.as_ref()) {
+            self.secret(token, &format!("{path}.discovery.consul.token"));
+        }
+        if self.missing == Missing::Noted {
+            self.endpoints(endpoints, path);
         }
     }
 

@@ -1,18 +1,34 @@
-//! Reloads when the file changes or the process is told to.
+//! Reloads when a file changes or the process is told to.
+//!
+//! Watched are the configuration file and the files it names: certificates, authorities, key
+//! sets, the database of countries. A change is a change of contents, whoever made it and
+//! however: in place, by renaming, by moving a link. What the kernel does not tell, as on
+//! network file systems, is found by looking.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use notify::{EventKind, RecursiveMode, Watcher};
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Live;
 use crate::clock;
 
-/// How long the file must have been quiet: editors and deployment tools write in several steps.
+/// How long the files must have been quiet: editors and deployment tools write in several steps.
 const QUIET: Duration = Duration::from_millis(200);
+
+/// Longest wait for quiet, where something is written all the time.
+const UNREST: Duration = Duration::from_secs(2);
+
+/// How often the files are looked at without being told.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// Ears for what leads to a reload. From the moment it is made no change is missed, and SIGHUP,
 /// which would end a process that has no handler, is safe to send.
@@ -20,7 +36,7 @@ pub struct Watch {
     live: Arc<Live>,
     hangup: Option<Signal>,
     changes: mpsc::Receiver<()>,
-    _watcher: Option<notify::RecommendedWatcher>,
+    places: Option<Places>,
 }
 
 impl Watch {
@@ -28,21 +44,24 @@ impl Watch {
     #[must_use]
     pub fn begin(live: Arc<Live>) -> Self {
         let (sender, changes) = mpsc::channel(1);
-        // The file may have changed since it was read, before anybody watched: look once.
+        // A file may have changed since it was read, before anybody watched: look once.
         let _ = sender.try_send(());
-        let watcher = watch_file(live.file(), sender)
-            .inspect_err(|error| {
-                tracing::warn!(%error, "the configuration file is not watched, SIGHUP reloads it");
-            })
+        let mut places = Places::new(sender)
+            .inspect_err(|error| tracing::warn!(%error, "files are not watched, SIGHUP reloads"))
             .ok();
+        if let Some(places) = &mut places {
+            places.follow(live.tried().places());
+        }
         let hangup = signal(SignalKind::hangup())
             .inspect_err(|error| tracing::error!(%error, "SIGHUP cannot be received"))
             .ok();
-        Self { live, hangup, changes, _watcher: watcher }
+        Self { live, hangup, changes, places }
     }
 
-    /// Reloads on SIGHUP and on changes of the configuration file, for as long as it is polled.
+    /// Reloads on SIGHUP and on changes of files, for as long as it is polled.
     pub async fn run(mut self) {
+        let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let hangup = async {
                 match &mut self.hangup {
@@ -53,11 +72,15 @@ impl Watch {
             let cause = tokio::select! {
                 _ = hangup => Cause::Signal,
                 Some(()) = self.changes.recv() => Cause::File,
+                _ = look.tick() => Cause::Look,
             };
             if cause == Cause::File {
-                settle(&mut self.changes).await;
+                let _ = tokio::time::timeout(UNREST, settle(&mut self.changes)).await;
             }
             reload(&self.live, cause).await;
+            if let Some(places) = &mut self.places {
+                places.follow(self.live.tried().places());
+            }
         }
     }
 }
@@ -66,52 +89,105 @@ impl Watch {
 enum Cause {
     Signal,
     File,
+    Look,
 }
 
-/// Waits until the file has been quiet for a while.
+/// Waits until the files have been quiet for a while.
 async fn settle(changes: &mut mpsc::Receiver<()>) {
     while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|change| change.is_some()) {}
 }
 
-/// Reloads away from the runtime's own threads: compiling a large file takes a while.
+/// Reloads on a thread of its own, which stands back for those that serve: compiling a large file
+/// takes a while, and so does taking the old configuration apart.
 async fn reload(live: &Arc<Live>, cause: Cause) {
     let live = Arc::clone(live);
-    let work = tokio::task::spawn_blocking(move || {
-        // A change event without a change is common (attributes, a write of the same bytes); a
-        // signal always reloads, because secrets and key files may have changed beside the file.
-        if cause == Cause::File && is_unchanged(&live) {
-            return;
+    let (done, outcome) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let work = move || {
+        stand_back();
+        let _entered = runtime.enter();
+        reload_now(&live, cause);
+        let _ = done.send(());
+        for _ in 0..SWEEPS {
+            if live.retired.sweep() == 0 {
+                break;
+            }
+            std::thread::sleep(SWEEP);
         }
-        // The outcome is in the log and in metrics.
-        let _ = live.reload(clock::now());
-    });
-    if work.await.is_err() {
+    };
+    let begun = std::thread::Builder::new().name("reload".to_owned()).spawn(work);
+    if begun.is_err() || outcome.await.is_err() {
         tracing::error!("reloading failed by a defect; the running configuration stays in force");
     }
 }
 
-fn is_unchanged(live: &Live) -> bool {
-    let loaded = crate::model::load_file(live.file());
-    loaded.sha256 == live.snapshot().sha256
+/// How often, and after which pause each, a replaced configuration is looked at again; what is in
+/// use for longer is taken apart after a later reload or look.
+const SWEEPS: u32 = 40;
+const SWEEP: Duration = Duration::from_millis(50);
+
+/// Lowers the priority of this thread.
+fn stand_back() {
+    // Without it requests wait a little longer now and then; nothing else depends on it.
+    let _ = setpriority_process(Some(gettid()), NICE);
 }
 
-/// Watches the folder, because a file that is replaced by renaming is another file.
-fn watch_file(
-    file: &Path,
-    changed: mpsc::Sender<()>,
-) -> notify::Result<notify::RecommendedWatcher> {
-    let name = file.file_name().map(ToOwned::to_owned);
-    let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let ours = event.is_ok_and(|event| {
-            !matches!(event.kind, EventKind::Access(_))
-                && event.paths.iter().any(|path| path.file_name() == name.as_deref())
-        });
-        if ours {
-            // A full channel means that a reload is due anyway.
-            let _ = changed.try_send(());
+/// How far the reloading thread stands back (0 to 19, see nice(2)).
+const NICE: i32 = 15;
+
+fn reload_now(live: &Live, cause: Cause) {
+    // A change event without a change is common (attributes, a write of the same bytes), and
+    // what was refused once is refused again; a signal always reloads, because secrets may
+    // have changed beside the files.
+    if cause != Cause::Signal && live.tried().are_unchanged() {
+        return;
+    }
+    // The outcome is in the log and in metrics.
+    let _ = live.reload(clock::now());
+}
+
+/// What is watched. Folders, because a file that is replaced by renaming is another file; in them
+/// the entries that count, because folders such as `/tmp` are never quiet.
+struct Places {
+    watcher: notify::RecommendedWatcher,
+    entries: Arc<ArcSwap<BTreeSet<PathBuf>>>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Places {
+    fn new(changed: mpsc::Sender<()>) -> notify::Result<Self> {
+        let entries = Arc::new(ArcSwap::from_pointee(BTreeSet::new()));
+        let ours = Arc::clone(&entries);
+        let on_event = move |event: notify::Result<notify::Event>| {
+            let ours = ours.load();
+            let counts = event.is_ok_and(|event| {
+                !matches!(event.kind, EventKind::Access(_))
+                    && event.paths.iter().any(|path| ours.contains(path))
+            });
+            if counts {
+                // A full channel means that a reload is due anyway.
+                let _ = changed.try_send(());
+            }
+        };
+        let watcher = notify::recommended_watcher(on_event)?;
+        Ok(Self { watcher, entries, folders: BTreeSet::new() })
+    }
+
+    /// Watches these entries and no others. A folder that is watched already is watched anew: it
+    /// may have been removed and made again since.
+    fn follow(&mut self, entries: BTreeSet<PathBuf>) {
+        let folders: BTreeSet<PathBuf> =
+            entries.iter().filter_map(|entry| entry.parent()).map(Path::to_owned).collect();
+        self.entries.store(Arc::new(entries));
+        for gone in self.folders.difference(&folders) {
+            // Fails where the folder itself is gone.
+            let _ = self.watcher.unwatch(gone);
         }
-    })?;
-    watcher.watch(folder.unwrap_or(Path::new(".")), RecursiveMode::NonRecursive)?;
-    Ok(watcher)
+        for folder in &folders {
+            if let Err(error) = self.watcher.watch(folder, RecursiveMode::NonRecursive) {
+                tracing::debug!(folder = %folder.display(), %error, "a folder is not watched");
+            }
+        }
+        self.folders = folders;
+    }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Span};
+use super::Span;
 
 /// Settings of the process.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
@@ -31,51 +31,6 @@ impl Default for Server {
             upstream_keepalive: 256,
         }
     }
-}
-
-/// An address that clients connect to.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Listener {
-    /// Name of the listener in logs and metrics.
-    pub name: String,
-    /// `host:port` to listen on.
-    pub address: String,
-    /// Peers (CIDR) whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are
-    /// believed. Nobody's by default.
-    #[serde(default)]
-    pub trusted_proxies: Vec<String>,
-    /// Largest header block accepted; more gives 431.
-    #[serde(default = "default_header_bytes")]
-    pub max_header_bytes: ByteSize,
-    /// Most header fields accepted; more gives 431.
-    #[serde(default = "default_headers")]
-    pub max_headers: usize,
-    /// Longest request target accepted; more gives 414.
-    #[serde(default = "default_uri_bytes")]
-    pub max_uri_bytes: ByteSize,
-    /// How long a client may pause inside a request.
-    #[serde(default = "default_read_timeout")]
-    pub read_timeout: Span,
-    /// How long an idle keep-alive connection stays open.
-    #[serde(default = "default_keepalive")]
-    pub keepalive_timeout: Span,
-}
-
-const fn default_header_bytes() -> ByteSize {
-    ByteSize::new(32 * 1024)
-}
-const fn default_headers() -> usize {
-    100
-}
-const fn default_uri_bytes() -> ByteSize {
-    ByteSize::new(8 * 1024)
-}
-const fn default_read_timeout() -> Span {
-    Span::from_secs(30)
-}
-const fn default_keepalive() -> Span {
-    Span::from_secs(75)
 }
 
 /// The operator's listener.
@@ -106,4 +61,13 @@ impl Default for AccessLog {
     fn default() -> Self {
         Self { path: "stdout".to_owned(), buffer_lines: 8192 }
     }
+}
+
+/// Where clients are.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Geo {
+    /// A database of countries in the MMDB format, with `country.iso_code` and
+    /// `continent.code`. A changed file comes into force by itself.
+    pub database: String,
 }

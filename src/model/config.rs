@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessLog, Admin, ApiKey, IdentityProvider, Listener, Policies, RateLimit, Redis,
+    AccessLog, Admin, ApiKey, Geo, IdentityProvider, Listener, Policies, RateLimit, Redis,
     RequestPolicy, Route, Server, Service, Tenant,
 };
 
@@ -34,6 +34,10 @@ pub struct Config {
     /// Where access log lines go.
     #[serde(default)]
     pub access_log: AccessLog,
+
+    /// Where clients are, for `match.region`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geo: Option<Geo>,
 
     /// Redis for limits that several nodes share. Without it every limit counts on this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]

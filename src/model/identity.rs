@@ -158,4 +158,7 @@ const fn yes() -> bool {
 pub struct Tenant {
     /// Status compared with `policies.authorization.tenantStatus`, for example `ACTIVE`.
     pub status: String,
+    /// Hosts that are this tenant's, for `match.tenant` where no caller is verified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
 }

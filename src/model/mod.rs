@@ -12,10 +12,16 @@
 
 // The vocabulary.
 mod access;
+mod action;
+mod attempts;
+mod balance;
 mod config;
+mod discovery;
 mod identity;
 mod key_part;
 mod limit;
+mod listener;
+pub mod pem;
 mod resolved;
 mod route;
 mod scalar;
@@ -37,11 +43,21 @@ mod path;
 mod problem;
 mod render;
 
-pub use access::{AccessLog, Admin, Listener, Server};
+pub use access::{AccessLog, Admin, Geo, Server};
+pub use action::{Redirect, RegexRewrite, ReplacePrefix, Respond, Rewrite};
+pub use attempts::{Hedge, Rollout, Stream};
+pub use balance::{
+    Balance, CheckKind, CircuitBreaker, Ejection, HealthCheck, LoadBalancing, RetryBudget,
+};
 pub use config::Config;
+pub use discovery::{ConsulSource, Discovery, DnsRecord, DnsSource};
 pub use identity::{Algorithm, ApiKey, ClaimNames, IdentityProvider, JwksSettings, Tenant};
 pub use key_part::KeyPart;
 pub use limit::{Breaker, FailureMode, LimitAlgorithm, RateLimit, Redis};
+pub use listener::{
+    Certificate, ClientCertificate, ClientCertificateMode, Http2, Listener, ListenerTls, Protocol,
+    ProxyProtocol, TlsVersion, UnknownServerName,
+};
 pub use load::{Loaded, load_file, load_text};
 pub use problem::{Problem, Problems, Severity};
 pub use resolved::Resolved;
@@ -51,4 +67,4 @@ pub use route::{
 };
 pub use scalar::{ByteSize, OneOrMany, Secret, Span};
 pub use schema::json_schema;
-pub use service::{Endpoint, Service, Version};
+pub use service::{Endpoint, Service, UpstreamProtocol, UpstreamTls, Version};

@@ -102,7 +102,13 @@ impl Problems {
         known: impl IntoIterator<Item = &'a str>,
     ) -> Option<&'a str> {
         let folded = word.to_lowercase();
-        let known = known.into_iter().map(|candidate| {
+        let length = folded.chars().count();
+        // Words of another length are too far off; and where thousands are not, comparing each
+        // of thousands of wrong words with all of them would take minutes.
+        let is_near = |candidate: &&str| {
+            candidate.chars().count().abs_diff(length) <= 1 + candidate.len() / 4
+        };
+        let known = known.into_iter().filter(is_near).take(COMPARED_MAX).map(|candidate| {
             (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate)
         });
         known
@@ -114,6 +120,9 @@ impl Problems {
             .map(|(_, candidate)| candidate)
     }
 }
+
+/// Most known words that one wrong word is compared with.
+const COMPARED_MAX: usize = 1_000;
 
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,6 +172,9 @@ mod tests {
         assert_eq!(meant(""), None);
         assert_eq!(Problems::nearest("some", ["all", "none"]), None);
         assert_eq!(Problems::nearest("xy", ["ab", "a"]), None);
+        let many: Vec<String> = (0..100_000).map(|i| format!("{i}-of-another-length")).collect();
+        let many = many.iter().map(String::as_str).chain(known);
+        assert_eq!(Problems::nearest("retrys", many), Some("retries"));
         assert_eq!(
             Problems::did_you_mean("retris", known).as_deref(),
             Some("did you mean `retries`?")

@@ -4,8 +4,10 @@
 //! `live::resolve`) and hands the results over in one value. What could not be resolved is
 //! already reported there; compiling goes on without it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+
+use sha2::{Digest, Sha256};
 
 use super::Secret;
 
@@ -16,7 +18,14 @@ pub struct Resolved {
     pub secrets: HashMap<Secret, String>,
     /// Contents of files.
     pub files: HashMap<String, Vec<u8>>,
-    /// Addresses of host names.
+    /// Every file that was looked for, whether it could be read or not.
+    pub wanted: BTreeSet<String>,
+    /// SHA-256 of files whose contents count more than once.
+    pub digests: HashMap<String, [u8; 32]>,
+    /// When it was resolved, Unix seconds: what certificates are measured by. Compiling has no
+    /// clock.
+    pub unix_seconds: Option<u64>,
+    /// Addresses of host names, where they were looked up beforehand.
     pub hosts: HashMap<String, Vec<IpAddr>>,
 }
 
@@ -31,6 +40,13 @@ impl Resolved {
     #[must_use]
     pub fn file(&self, path: &str) -> Option<&[u8]> {
         self.files.get(path).map(Vec::as_slice)
+    }
+
+    /// SHA-256 of a file, where it could be read.
+    #[must_use]
+    pub fn digest(&self, path: &str) -> Option<[u8; 32]> {
+        let known = self.digests.get(path).copied();
+        known.or_else(|| self.file(path).map(|bytes| Sha256::digest(bytes).into()))
     }
 
     /// The addresses of a host: itself where it is an address.

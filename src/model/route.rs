@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, KeyPart, OneOrMany, Span};
+use super::{
+    ByteSize, Hedge, KeyPart, OneOrMany, Redirect, Respond, Rewrite, Rollout, Span, Stream,
+};
 
 /// A route.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -17,8 +19,18 @@ pub struct Route {
     /// Decides last, between routes that are equally specific; the higher wins.
     #[serde(default)]
     pub priority: i32,
-    /// Where its requests go.
-    pub upstream: Upstream,
+    /// Where its requests go. Exactly one of `upstream`, `redirect` and `respond` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Upstream>,
+    /// Sends clients elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
+    /// Answers without a service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub respond: Option<Respond>,
+    /// How the path is written that the service sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<Rewrite>,
     /// What is applied on the way.
     #[serde(default)]
     pub policies: Policies,
@@ -53,6 +65,27 @@ pub struct Match {
     /// Conditions on query parameters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<FieldMatch>,
+    /// The API version that `Accept-Version` asks for, as in `v2`; `2` asks for it too. A route
+    /// without it takes what asks for no version or another; without such a route that is 404.
+    /// Versions in paths are matched with `pathPrefix: /v2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accept_version: Option<String>,
+    /// Conditions on claims of the verified caller, by the credentials that the route accepts.
+    /// A caller that is not verified meets none, and is left to other routes. `subject`,
+    /// `tenantId`, `tenantStatus`, `roles`, `scopes`, `email`, `plan`, `clientId`, `apiKey` and
+    /// `provider` are facts, which API keys prove too; any other name is a claim of the token,
+    /// and `claim:plan` is one that has the name of a fact. Lists meet `contains`, by elements.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<FieldMatch>,
+    /// Tenants of the verified caller; where there is no caller, or one without tenant, of the
+    /// host (`tenants.*.hosts`). A caller of one tenant at a host of another gets 403. With
+    /// `auth: none` the host alone decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<OneOrMany<String>>,
+    /// Where clients are: ISO 3166 country codes, or continents as in `continent:EU`. Needs
+    /// `geo.database`. A client whose place is not known is nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<OneOrMany<String>>,
 }
 
 /// An HTTP method, in capitals.
@@ -60,12 +93,12 @@ pub struct Match {
 #[serde(transparent)]
 pub struct Method(pub String);
 
-/// A condition on a header or a query parameter. Exactly one of `exact`, `contains`, `present`
-/// and `regex` is given.
+/// A condition on a header, a query parameter or a claim. Exactly one of `exact`, `contains`,
+/// `present` and `regex` is given.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FieldMatch {
-    /// Name of the header or parameter.
+    /// Name of the header, parameter or claim.
     pub name: String,
     /// The whole value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,6 +112,10 @@ pub struct FieldMatch {
     /// A regular expression over the whole value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
+    /// Headers only: counts only where the connection comes from a trusted proxy of the listener,
+    /// so that clients cannot choose.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trusted_only: bool,
 }
 
 /// Where a route's requests go.
@@ -97,6 +134,13 @@ pub struct Upstream {
     /// `userId`, then `requestId`. `random` spreads every request anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub split_key: Vec<KeyPart>,
+    /// Raises the share of a new version step by step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// `true`: the service sees the address of its endpoint as `Host`; the client's is in
+    /// `X-Forwarded-Host` in any case.
+    #[serde(default)]
+    pub change_origin: bool,
 }
 
 /// A version's share of traffic.
@@ -131,9 +175,39 @@ pub struct Policies {
     #[schemars(range(max = 2))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
-    /// What is retried. Without it `connect-failure`.
+    /// What is retried. Without it `connect-failure`. Nothing is where the service's
+    /// `retryBudget` is used up, or no time is left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_on: Option<Vec<RetryOn>>,
+    /// POST and PATCH are repeated too where the request has one `Idempotency-Key` that is not
+    /// empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_idempotency_key: Option<bool>,
+    /// Largest request body that is kept to be sent again, at most 64 KiB; requests with more
+    /// are not repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_body_bytes: Option<ByteSize>,
+    /// Time limit of one attempt, to the header of its answer, and of each silence within the
+    /// answer; without it `timeoutMs`.
+    #[schemars(range(max = 30_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_timeout_ms: Option<u64>,
+    /// A request header with the client's own deadline in milliseconds, which shortens
+    /// `timeoutMs`; `grpc-timeout` is read in its own form. A value that cannot be read is
+    /// ignored. The service gets the header with the time that is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_header: Option<String>,
+    /// A second attempt while the first has not answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Hedge>,
+    /// The route's answers go on for long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Stream>,
+    /// Protocols that a connection may be upgraded to, as in `[websocket]`. The others are not
+    /// passed on, and the request is an ordinary one. Upgraded connections have the limits of
+    /// `stream`, or its default values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrades: Option<Vec<String>>,
     /// Whether and how answers are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
@@ -161,7 +235,7 @@ pub struct AuthSettings {
     /// Identity providers whose tokens are accepted; without it, all.
     #[serde(default)]
     pub providers: Vec<String>,
-    /// Kinds of credentials; without it, all that are configured.
+    /// Kinds of credentials; without it, tokens and API keys where they are configured.
     #[serde(default)]
     pub methods: Vec<AuthMethod>,
 }
@@ -174,6 +248,9 @@ pub enum AuthMethod {
     Jwt,
     /// An API key in `x-api-key`.
     ApiKey,
+    /// A client certificate, which the listener has verified. Must be asked for by name: a
+    /// listener may verify certificates for the sake of transport alone.
+    ClientCertificate,
 }
 
 /// What a caller must be allowed to do.
@@ -193,8 +270,13 @@ pub enum RetryOn {
     ConnectFailure,
     /// `reset`: the connection broke before an answer came.
     Reset,
-    /// `503`, with or without quotes: the service answered 503.
-    Status503,
+    /// `timeout-connect`: the connection was not made in time; nothing was sent.
+    TimeoutConnect,
+    /// `timeout`: no answer came within `attemptTimeoutMs`.
+    Timeout,
+    /// `502`, with or without quotes: the service answered so. One of 429, 500, 502, 503, 504.
+    /// Repeated once its `Retry-After` is over; not at all where that is too late.
+    Status(u16),
 }
 
 /// Whether and how answers are kept.

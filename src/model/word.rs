@@ -101,12 +101,22 @@ impl JsonSchema for CacheQuery {
     }
 }
 
-/// The conditions as they are written. `503` is a number to YAML, so it counts in both forms.
-const RETRY_ON: [(&str, RetryOn); 3] = [
+/// The conditions as they are written. A status is a number to YAML, so it counts in both forms.
+const RETRY_ON: [(&str, RetryOn); 9] = [
     ("connect-failure", RetryOn::ConnectFailure),
+    ("timeout-connect", RetryOn::TimeoutConnect),
+    ("timeout", RetryOn::Timeout),
     ("reset", RetryOn::Reset),
-    ("503", RetryOn::Status503),
+    ("429", RetryOn::Status(429)),
+    ("500", RetryOn::Status(500)),
+    ("502", RetryOn::Status(502)),
+    ("503", RetryOn::Status(503)),
+    ("504", RetryOn::Status(504)),
 ];
+
+/// The same, for messages.
+const RETRY_ON_WORDS: [&str; 9] =
+    ["connect-failure", "timeout-connect", "timeout", "reset", "429", "500", "502", "503", "504"];
 
 impl<'de> Deserialize<'de> for RetryOn {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -114,20 +124,20 @@ impl<'de> Deserialize<'de> for RetryOn {
         impl Visitor<'_> for RetryOnVisitor {
             type Value = RetryOn;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`connect-failure`, `reset` or 503")
+                write!(f, "one of {}", RETRY_ON_WORDS.join(", "))
             }
             fn visit_str<E: de::Error>(self, word: &str) -> Result<RetryOn, E> {
                 RETRY_ON
                     .iter()
                     .find(|(known, _)| *known == word)
                     .map(|(_, on)| *on)
-                    .ok_or_else(|| E::unknown_variant(word, &["connect-failure", "reset", "503"]))
+                    .ok_or_else(|| E::unknown_variant(word, &RETRY_ON_WORDS))
             }
             fn visit_u64<E: de::Error>(self, status: u64) -> Result<RetryOn, E> {
-                if status == 503 {
-                    return Ok(RetryOn::Status503);
-                }
-                Err(E::invalid_value(de::Unexpected::Unsigned(status), &self))
+                let on = u16::try_from(status).map(RetryOn::Status);
+                on.ok()
+                    .filter(|on| RETRY_ON.iter().any(|(_, known)| known == on))
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(status), &self))
             }
         }
         deserializer.deserialize_any(RetryOnVisitor)
@@ -147,10 +157,14 @@ impl JsonSchema for RetryOn {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "enum": ["connect-failure", "reset", "503", 503],
+            "enum": [
+                "connect-failure", "timeout-connect", "timeout", "reset",
+                "429", "500", "502", "503", "504", 429, 500, 502, 503, 504
+            ],
             "description": "A condition under which an attempt is repeated: `connect-failure`: \
-                the connection could not be made, nothing was sent; `reset`: the connection broke \
-                before an answer came; 503: the service answered 503."
+                the connection could not be made, nothing was sent; `timeout-connect`: it was not \
+                made in time; `timeout`: no answer came within `attemptTimeoutMs`; `reset`: the \
+                connection broke before an answer came; 503: the service answered 503."
         })
     }
 }
@@ -161,11 +175,12 @@ mod tests {
 
     #[test]
     fn a_status_to_retry_is_a_number_or_text() {
-        let all = [RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Status503, RetryOn::Status503];
+        let status = RetryOn::Status(503);
+        let all = [RetryOn::ConnectFailure, RetryOn::Reset, status, status];
         let read: Vec<RetryOn> =
             serde_yaml::from_str("[connect-failure, reset, 503, \"503\"]").unwrap();
         assert_eq!(read, all);
-        for wrong in ["502", "-503", "503.0", "Reset", "true", "[503]"] {
+        for wrong in ["501", "200", "-503", "503.0", "Reset", "true", "[503]"] {
             assert!(serde_yaml::from_str::<RetryOn>(wrong).is_err(), "{wrong}");
         }
         let text = serde_json::to_string(&all).unwrap();

@@ -2,26 +2,34 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use pingora::Error;
 use pingora::prelude::ErrorType;
 
+use super::deadline::Deadline;
+use super::hedge::Leg;
+use super::stream::Patience;
+use crate::action::Upgrade;
 use crate::cache::{CachePlan, CacheStatus};
 use crate::clock::{Moment, Tick};
 use crate::decide::Outbound;
-use crate::edge::{Identity, RequestId, TraceContext};
+use crate::edge::{Connection, Identity, RequestId, TraceContext};
 use crate::fault::{Fault, Reject};
 use crate::limit::Outcome;
 use crate::live::Live;
 use crate::snapshot::{Route, Snapshot};
 use crate::telemetry::InFlight;
-use crate::upstream::{Bucket, Endpoint, Tried, Version};
+use crate::upstream::{Attempt, Bucket, Endpoint, Passage, Tried, Version};
+use crate::wire::{Violation, Watched};
 
 /// The context of one request. It pins the snapshot that the request began with.
 pub struct RequestCtx {
     /// The configuration that this request sees, to its end.
     pub(super) snapshot: Arc<Snapshot>,
+    /// The connection that it came on; none only before the header was looked at.
+    pub(super) watched: Option<Arc<Watched>>,
     /// When the header had been read.
     pub(super) began: Moment,
     /// The request id; none only before the header was looked at.
@@ -46,8 +54,12 @@ pub struct RequestCtx {
     pub(super) outbound: Option<Outbound>,
     /// The version of the service.
     pub(super) bucket: Option<Bucket>,
-    /// The endpoint of the current attempt, by index in its version.
-    pub(super) endpoint: Option<usize>,
+    /// The hash of what keeps the caller on one endpoint.
+    pub(super) hash: u64,
+    /// What it holds of its service, where that bounds its requests.
+    pub(super) passage: Option<Passage>,
+    /// The current attempt at an endpoint.
+    pub(super) endpoint: Option<Attempt>,
     /// Endpoints tried.
     pub(super) tried: Tried,
     /// Attempts begun.
@@ -55,7 +67,31 @@ pub struct RequestCtx {
     /// When the current attempt's request was sent.
     pub(super) sent: Tick,
     /// Time the last attempt took for the header of its answer.
-    pub(super) answered_after: Option<std::time::Duration>,
+    pub(super) answered_after: Option<Duration>,
+    /// Whether other exchanges share the client's connection (HTTP/2).
+    pub(super) multiplexed: bool,
+    /// The protocol that the connection is to be upgraded to.
+    pub(super) upgrade: Option<Upgrade>,
+    /// Until when the exchange with the service is waited for.
+    pub(super) patience: Option<Patience>,
+    /// How a gRPC call ended.
+    pub(super) grpc_status: Option<u16>,
+    /// How long the connection may idle behind this request; none if it ends with it.
+    pub(super) keepalive_s: Option<u64>,
+    /// Interim answers (1xx) of services so far.
+    pub(super) interim: u32,
+    /// How long the request may take.
+    pub(super) deadline: Deadline,
+    /// The pause before the next attempt.
+    pub(super) pause: Duration,
+    /// Why the last attempt was repeated.
+    pub(super) retry_reason: Option<&'static str>,
+    /// The endpoint that answered, where attempts were made apart from the request.
+    pub(super) served_by: Option<Arc<Endpoint>>,
+    /// Whether a second attempt was begun beside the first.
+    pub(super) hedged: bool,
+    /// The exchange of a hedged request that this is.
+    pub(super) leg: Option<Arc<Leg>>,
     /// Body bytes received from the client.
     pub(super) body_bytes: u64,
     /// Why the request is not served, once that is known.
@@ -68,6 +104,7 @@ impl RequestCtx {
     pub(super) fn begin(live: &Live, now: Moment) -> Self {
         Self {
             snapshot: live.snapshot(),
+            watched: None,
             began: now,
             request_id: None,
             trace: None,
@@ -80,11 +117,25 @@ impl RequestCtx {
             cache_status: None,
             outbound: None,
             bucket: None,
+            hash: 0,
+            passage: None,
             endpoint: None,
             tried: Tried::default(),
             attempts: 0,
             sent: now.tick,
             answered_after: None,
+            multiplexed: false,
+            upgrade: None,
+            patience: None,
+            grpc_status: None,
+            keepalive_s: None,
+            interim: 0,
+            deadline: Deadline::unrouted(now.tick),
+            pause: Duration::ZERO,
+            retry_reason: None,
+            served_by: None,
+            hedged: false,
+            leg: None,
             body_bytes: 0,
             refusal: None,
             _in_flight: InFlight::enter(&live.metrics.in_flight),
@@ -99,6 +150,16 @@ impl RequestCtx {
         Error::new_in(ErrorType::CustomCode(fault.code(), fault.status()))
     }
 
+    /// The connection that the request came on.
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        self.watched.as_ref().map(|watched| &watched.connection)
+    }
+
+    /// What the client has sent that cannot be read in one way only.
+    pub(super) fn violation(&self) -> Option<Violation> {
+        self.watched.as_ref()?.violation()
+    }
+
     /// The fault, where the request is not served.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.refusal.as_ref().map(|reject| reject.fault)
@@ -107,13 +168,13 @@ impl RequestCtx {
     /// The version that the request goes to.
     pub(super) fn version(&self) -> Option<&Version> {
         let bucket = self.bucket.as_ref()?;
-        self.route.as_ref()?.upstream.versions.get(bucket.version)
+        self.route.as_ref()?.upstream()?.versions.get(bucket.version)
     }
 
     /// Counts an attempt to the version that the request goes to.
     pub(super) fn count_pick(&self) {
         if let (Some(route), Some(bucket)) = (&self.route, &self.bucket)
-            && let Some(counter) = route.picks.get(bucket.version)
+            && let Some(counter) = route.forward().and_then(|f| f.picks.get(bucket.version))
         {
             counter.inc();
         }
@@ -121,7 +182,7 @@ impl RequestCtx {
 
     /// The endpoint of the current attempt.
     pub(super) fn current_endpoint(&self) -> Option<&Endpoint> {
-        self.version()?.endpoints.get(self.endpoint?)
+        self.endpoint.as_deref().or(self.served_by.as_deref())
     }
 
     /// The request id as a header value, where there is one yet.

@@ -13,12 +13,20 @@ use crate::limit::Decision;
 use crate::live::Live;
 use crate::telemetry::AccessLine;
 
-/// The service has answered an attempt.
-pub(super) fn answered(ctx: &mut RequestCtx, now: Moment) {
+/// The service has answered an attempt with this status.
+pub(super) fn answered(ctx: &mut RequestCtx, status: u16, now: Moment) {
+    if let Some(attempt) = &ctx.endpoint {
+        attempt.answered(status, now);
+    }
     let took = now.tick.since(ctx.sent);
     ctx.answered_after = Some(took);
     if let Some(route) = &ctx.route {
         route.meters.upstream_answered(took);
+        if route.hedge.is_some()
+            && let Some(version) = ctx.version()
+        {
+            version.pool.service().latency.record(took);
+        }
     }
 }
 
@@ -36,6 +44,11 @@ pub(super) fn record(live: &Live, session: &Session, ctx: &mut RequestCtx, now: 
     let method = &session.req_header().method;
     let meters = ctx.route.as_ref().map_or(&live.unrouted, |route| &route.meters);
     meters.answered(method, status, took);
+    if let (Some(upstream), Some(bucket)) =
+        (ctx.route.as_ref().and_then(|route| route.upstream()), &ctx.bucket)
+    {
+        upstream.observe(bucket.version, status, took);
+    }
     if let Some(fault) = ctx.fault() {
         meters.rejected(fault);
     }
@@ -47,8 +60,12 @@ pub(super) fn record(live: &Live, session: &Session, ctx: &mut RequestCtx, now: 
     }
 }
 
-/// The status that was sent; 499 when the client went away before one was.
+/// The status that was sent; 499 when the client went away before one was. Refusals of gRPC calls
+/// are all sent with 200: there it is what the fault stands for.
 fn status(session: &Session, ctx: &RequestCtx) -> u16 {
+    if let (Some(_), Some(fault)) = (ctx.grpc_status, ctx.fault()) {
+        return fault.status();
+    }
     let written = session.response_written().map(|response| response.status.as_u16());
     written.or_else(|| ctx.fault().map(Fault::status)).unwrap_or(Fault::ClientGone.status())
 }
@@ -62,6 +79,8 @@ fn line<'a>(
     let header = session.req_header();
     let route = ctx.route.as_deref();
     let host = header.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    // HTTP/2 names the host in `:authority`.
+    let host = host.or_else(|| header.uri.authority().map(http::uri::Authority::as_str));
     let began = std::time::UNIX_EPOCH + Duration::from_millis(ctx.began.unix_ms);
     AccessLine {
         timestamp: humantime::format_rfc3339_millis(began).to_string(),
@@ -74,18 +93,26 @@ fn line<'a>(
         method: header.method.as_str(),
         host,
         path: ctx.path.as_deref().unwrap_or_else(|| header.uri.path()),
+        upstream_path: ctx.outbound.as_ref().and_then(|outbound| outbound.rewritten()),
         status,
+        grpc_status: ctx.grpc_status,
         code: ctx.fault().map(Fault::code),
-        upstream: route.filter(|_| ctx.attempts > 0).map(|route| &*route.upstream.service),
+        upstream: route
+            .filter(|_| ctx.attempts > 0)
+            .and_then(|route| route.upstream())
+            .map(|upstream| &*upstream.service),
         upstream_version: ctx.version().filter(|_| ctx.attempts > 0).map(|v| &*v.name),
         upstream_endpoint: ctx.current_endpoint().map(|endpoint| &*endpoint.name),
         attempts: ctx.attempts,
+        retry_reason: ctx.retry_reason,
+        hedged: ctx.hedged,
         latency_ms: millis(took),
         upstream_latency_ms: ctx.answered_after.map(millis),
         rate_limited: ctx.limited.as_ref().is_some_and(|o| o.decision == Decision::Limited),
         rate_limit: ctx.limited.as_ref().and_then(|o| o.quotas.first()).map(|quota| &*quota.name),
         rate_limit_degraded: ctx.limited.as_ref().is_some_and(|outcome| outcome.degraded),
         cache: ctx.cache_status.map(CacheStatus::as_str),
+        bytes_received: ctx.body_bytes,
         bytes_sent: session.as_downstream().body_bytes_sent() as u64,
         config_version: ctx.snapshot.version,
     }

@@ -4,9 +4,11 @@
 //! [`RequestCtx`]. There is no logic here worth testing: this is the table of contents.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::protocols::Digest;
@@ -16,7 +18,10 @@ use pingora_cache::{CacheKey, CacheMeta, NoCacheReason, RespCacheable};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use super::retry::{self, Stage};
-use super::{RequestCtx, admit, finish, reply, translate};
+use super::{
+    RequestCtx, admit, answer, client, finish, gate, grpc, hedge, local, reply, stream, translate,
+    upgrade,
+};
 use crate::cache;
 use crate::clock;
 use crate::fault::Fault;
@@ -54,8 +59,15 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<()> {
+        if hedge::begin(session, ctx) {
+            return Ok(());
+        }
         admit::receive(&self.live, session, ctx);
-        Ok(())
+        client::join_cookies(session)
+    }
+
+    fn allow_spawning_subrequest(&self, _: &Session, ctx: &Box<RequestCtx>) -> bool {
+        ctx.snapshot.hedges && ctx.leg.is_none()
     }
 
     /// Route, shape, identity, authorisation, limits: `admit` reads top to bottom.
@@ -64,8 +76,20 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<bool> {
+        if ctx.leg.is_some() {
+            return Ok(false);
+        }
         match admit::admit(&self.live, session, ctx).await {
-            Ok(()) => Ok(false),
+            Ok(None) if hedge::applies(session, ctx) => {
+                hedge::serve(&self.live, session, ctx).await?;
+                reply::send(&self.live, session, ctx).await;
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Ok(Some(answer)) => {
+                local::send(&self.live, session, ctx, answer).await;
+                Ok(true)
+            }
             Err(reject) => {
                 ctx.refusal = Some(reject);
                 reply::send(&self.live, session, ctx).await;
@@ -122,7 +146,15 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<RequestCtx>,
     ) -> Result<Box<HttpPeer>> {
         retry::back_off(ctx).await;
-        retry::next_peer(ctx, clock::now()).map_err(|reject| ctx.refuse(reject))
+        let peer = match gate::enter(ctx).await {
+            Ok(()) => retry::next_peer(ctx, clock::now()),
+            Err(reject) => Err(reject),
+        };
+        let peer = peer.map_err(|reject| ctx.refuse(reject));
+        if let Some(leg) = &ctx.leg {
+            leg.tell(ctx);
+        }
+        peer
     }
 
     async fn connected_to_upstream(
@@ -134,13 +166,14 @@ impl ProxyHttp for Gateway {
         _: Option<&Digest>,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<()> {
-        if let Some(endpoint) = ctx.current_endpoint() {
-            endpoint.health.connected();
+        let now = clock::now();
+        if let Some(attempt) = &ctx.endpoint {
+            attempt.connected(now);
         }
         if let Some(route) = &ctx.route {
             route.meters.connected(reused);
         }
-        ctx.sent = clock::now().tick;
+        ctx.sent = now.tick;
         Ok(())
     }
 
@@ -156,12 +189,17 @@ impl ProxyHttp for Gateway {
     /// A length that lies is caught here; an honest one was refused in `admit`.
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<()> {
-        admit::count_body(body.as_ref().map_or(0, Bytes::len), ctx)
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        if bytes == 0 {
+            return Ok(());
+        }
+        admit::count_body(bytes, session.was_upgraded(), ctx, clock::now().tick)?;
+        client::keep_pace(session, ctx)
     }
 
     /// Sees the service's answer before the cache does, 1xx included.
@@ -171,12 +209,43 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<()> {
-        if response.status.is_informational() {
+        answer::check(session, response, ctx)?;
+        let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        if response.status.is_informational() && !switches {
             return Ok(());
         }
-        finish::answered(ctx, clock::now());
+        if switches {
+            upgrade::accept(ctx, session, response)?;
+        }
+        let now = clock::now();
+        stream::answered(ctx, response.status, now)?;
+        finish::answered(ctx, response.status.as_u16(), now);
         reply::end_hop(response);
-        retry::judge_status(session, response, ctx)
+        retry::judge_status(session, response, ctx, now)
+    }
+
+    /// Each piece of an answer, as it comes from the service.
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<Option<Duration>> {
+        if stream::counts_pieces(ctx) {
+            stream::piece(ctx, clock::now())?;
+        }
+        Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<Option<Bytes>> {
+        grpc::note(ctx, trailers);
+        Ok(None)
     }
 
     /// Runs for answers of services and of the cache; our own go through `reply`, which calls
@@ -187,7 +256,22 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<()> {
-        if !response.status.is_informational() {
+        if let Some(leg) = &ctx.leg {
+            leg.tell(ctx); // Its request decorates the answer.
+            return Ok(());
+        }
+        let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        if let Some(watched) = ctx.watched.as_ref().filter(|_| switches) {
+            watched.tunnel();
+        }
+        if !response.status.is_informational() || switches {
+            if ctx.interim > 0 && !switches {
+                // Pingora gives a connection up when it tells a client to go on with its body.
+                session.set_keepalive(ctx.keepalive_s);
+            }
+            if ctx.multiplexed {
+                grpc::note(ctx, &response.headers);
+            }
             finish::note_cache(session, ctx);
             reply::decorate(&self.live, session, response, ctx);
         }
@@ -201,10 +285,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<RequestCtx>,
         e: Box<Error>,
     ) -> Box<Error> {
-        if let Some(endpoint) = ctx.current_endpoint() {
-            endpoint.health.failed(clock::now());
-        }
-        retry::judge(session, ctx, e, Stage::Connecting, false)
+        retry::judge(session, ctx, e, (Stage::Connecting, false), clock::now())
     }
 
     fn error_while_proxy(
@@ -215,7 +296,8 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<RequestCtx>,
         client_reused: bool,
     ) -> Box<Error> {
-        retry::judge(session, ctx, e, Stage::Exchanging, client_reused)
+        let e = stream::explain(ctx, session, e);
+        retry::judge(session, ctx, e, (Stage::Exchanging, client_reused), clock::now())
     }
 
     /// The one door out for failures.
@@ -225,10 +307,15 @@ impl ProxyHttp for Gateway {
         e: &Error,
         ctx: &mut Box<RequestCtx>,
     ) -> FailToProxy {
-        let reject = ctx.refusal.take().unwrap_or_else(|| translate::reject(e).into());
+        let reject = ctx.refusal.take().or_else(|| client::ended_by_guard(ctx));
+        let reject = reject.unwrap_or_else(|| translate::reject(e).into());
         let fault = reject.fault;
         ctx.refusal = Some(reject);
-        reply::send(&self.live, session, ctx).await;
+        if let Some(leg) = &ctx.leg {
+            leg.tell(ctx);
+        } else {
+            reply::send(&self.live, session, ctx).await;
+        }
         FailToProxy { error_code: fault.status(), can_reuse_downstream: fault.is_routine() }
     }
 
@@ -243,6 +330,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Box<RequestCtx>) {
-        finish::record(&self.live, session, ctx, clock::now());
+        stream::end(ctx);
+        if ctx.leg.is_none() {
+            finish::record(&self.live, session, ctx, clock::now());
+        }
     }
 }

@@ -4,12 +4,23 @@
 //! request's context. Every answer that the gateway makes itself leaves through `reply`.
 
 mod admit;
+mod answer;
+mod client;
 mod ctx;
+mod deadline;
 mod finish;
+mod gate;
 mod gateway;
+mod grpc;
+mod hedge;
+mod local;
+mod replay;
 mod reply;
 mod retry;
+mod stream;
+mod strict;
 mod translate;
+mod upgrade;
 
 pub use ctx::RequestCtx;
 pub use gateway::Gateway;

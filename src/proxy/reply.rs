@@ -1,12 +1,13 @@
 //! The one door out: every answer that the gateway makes itself.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::RequestCtx;
+use super::{RequestCtx, grpc};
+use crate::action::Answer;
 use crate::cache::CacheStatus;
 use crate::edge::X_REQUEST_ID;
 use crate::fault::{Fault, Reject, problem_body};
@@ -24,44 +25,84 @@ const CACHE_STATUS: header::HeaderName = header::HeaderName::from_static("cache-
 /// the client a new connection, nor us a large upload.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 
-/// Sends the refusal in the context, unless an answer has begun or nobody is there to read it.
+/// Sends the refusal in the context, unless nobody is there to read it. An answer that has begun
+/// can only be ended, and only gRPC has words for that.
 pub(super) async fn send(live: &Live, session: &mut Session, ctx: &mut RequestCtx) {
     let Some(reject) = ctx.refusal.clone() else { return };
-    if reject.fault == Fault::ClientGone || session.response_written().is_some() {
+    if reject.fault == Fault::ClientGone {
         return;
     }
-    if shape::has_body(&session.req_header().headers) {
-        read_rest(session).await;
+    let spoken = grpc::spoken(&session.req_header().headers);
+    ctx.grpc_status = spoken.as_ref().map(|_| grpc::status(reject.fault));
+    let begun = |response: &ResponseHeader| !response.status.is_informational();
+    if session.response_written().is_some_and(begun) || session.was_upgraded() {
+        grpc::end(session, &reject).await;
+        return;
     }
+    if ctx.violation().is_some() {
+        // Nothing that follows has a meaning: there is no rest of a body, nor a next request.
+        session.set_keepalive(None);
+    } else {
+        settle_body(session).await;
+    }
+    let id = ctx.request_id.as_ref().map_or("", |id| id.as_str());
+    let answer = match spoken {
+        Some(content_type) => grpc::render(&reject, content_type),
+        None => problem(&reject, id),
+    };
+    let answer = complete(answer, &reject);
     // A write that fails means that the client has gone: there is nobody left to tell.
-    if let Err(error) = write(live, session, ctx, &reject).await {
+    if let Err(error) = write(live, session, ctx, answer).await {
         tracing::debug!(%error, "a refusal could not be sent");
     }
 }
 
-async fn write(
+/// A refusal as problem details.
+fn problem(reject: &Reject, request_id: &str) -> Answer {
+    let status = StatusCode::from_u16(reject.fault.status());
+    let mut headers = HeaderMap::with_capacity(16);
+    headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+    Answer {
+        status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        headers,
+        body: Bytes::from(problem_body(reject, request_id)),
+    }
+}
+
+/// Adds what every refusal carries, in whatever words.
+fn complete(mut answer: Answer, reject: &Reject) -> Answer {
+    answer.headers.insert(header::CACHE_CONTROL, NO_STORE);
+    for (name, value) in &reject.headers {
+        answer.headers.insert(name.clone(), value.clone());
+    }
+    if let Some(seconds) = reject.retry_after_seconds() {
+        answer.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    answer
+}
+
+/// Writes an answer of the gateway's own.
+pub(super) async fn write(
     live: &Live,
     session: &mut Session,
     ctx: &RequestCtx,
-    reject: &Reject,
+    answer: Answer,
 ) -> Result<()> {
-    let id = ctx.request_id.as_ref().map_or("", |id| id.as_str());
-    let body = problem_body(reject, id);
-    let mut response = ResponseHeader::build(reject.fault.status(), Some(16))?;
-    response.insert_header(header::CONTENT_TYPE, PROBLEM_JSON)?;
-    response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    response.insert_header(header::CACHE_CONTROL, NO_STORE)?;
-    for (name, value) in &reject.headers {
-        response.insert_header(name.clone(), value.clone())?;
+    let Answer { status, headers, body } = answer;
+    let mut response = ResponseHeader::build_no_case(status, Some(16))?;
+    for (name, value) in &headers {
+        response.append_header(name.clone(), value.clone())?;
     }
-    if let Some(seconds) = reject.retry_after_seconds() {
-        response.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds))?;
+    // RFC 9110 section 8.6: with 204 there is no length, not even of nothing; what 304 would
+    // have sent is not known here.
+    if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }
     decorate(live, session, &mut response, ctx);
-    let bodiless = session.req_header().method == Method::HEAD;
+    let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(response), bodiless).await?;
     if !bodiless {
-        session.write_response_body(Some(Bytes::from(body)), true).await?;
+        session.write_response_body(Some(body), true).await?;
     }
     Ok(())
 }
@@ -123,6 +164,11 @@ pub(super) fn decorate(
     if let Some(status) = ctx.cache_status {
         cache_headers(session, headers, status);
     }
+    let old = session.req_header().version < Version::HTTP_11;
+    if old && headers.remove(header::TRANSFER_ENCODING).is_some() {
+        // HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.
+        session.set_keepalive(None);
+    }
     *response = ResponseHeader::from(parts);
 }
 
@@ -141,8 +187,11 @@ const LIMIT_HEADERS: usize = 5;
 
 /// Reads and forgets what is left of a short body, so that the connection can go on; gives the
 /// connection up where that is long, or will not come at all (`Expect: 100-continue`).
-async fn read_rest(session: &mut Session) {
+pub(super) async fn settle_body(session: &mut Session) {
     let headers = &session.req_header().headers;
+    if !shape::has_body(headers) {
+        return;
+    }
     let short = !headers.contains_key(header::EXPECT)
         && shape::content_length(headers).is_some_and(|length| length <= DRAIN_BYTES_MAX);
     if !short || session.as_downstream_mut().drain_request_body().await.is_err() {

@@ -37,6 +37,7 @@ const fn upstream(kind: &ErrorType) -> Fault {
         | ErrorType::H2Error
         | ErrorType::InvalidH2
         | ErrorType::H2Downgrade => Fault::ResponseInvalid,
+        kind if is_tls(kind) => Fault::UpstreamTlsFailed,
         kind if is_connect(kind) => Fault::ConnectFailed,
         _ => Fault::ConnectionLost,
     }
@@ -44,7 +45,8 @@ const fn upstream(kind: &ErrorType) -> Fault {
 
 const fn internal(kind: &ErrorType) -> Fault {
     match kind {
-        ErrorType::ConnectTimedout => Fault::ConnectTimeout,
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Fault::ConnectTimeout,
+        kind if is_tls(kind) => Fault::UpstreamTlsFailed,
         kind if is_connect(kind) => Fault::ConnectFailed,
         _ => Fault::Internal,
     }
@@ -60,10 +62,14 @@ const fn is_connect(kind: &ErrorType) -> bool {
             | ErrorType::ConnectProxyFailure
             | ErrorType::SocketError
             | ErrorType::BindError
-            | ErrorType::TLSHandshakeFailure
             | ErrorType::HandshakeError
-            | ErrorType::InvalidCert
     )
+}
+
+/// Whether there was a connection, and no way to trust it. Pingora makes TLS with services only:
+/// clients' handshakes are over before it sees the connection.
+const fn is_tls(kind: &ErrorType) -> bool {
+    matches!(kind, ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert)
 }
 
 #[cfg(test)]
@@ -79,6 +85,8 @@ mod tests {
             (Error::new_up(ErrorType::InvalidHTTPHeader), Fault::ResponseInvalid),
             (Error::new_up(ErrorType::ConnectRefused), Fault::ConnectFailed),
             (Error::new_up(ErrorType::ConnectTimedout), Fault::ConnectTimeout),
+            (Error::new_up(ErrorType::TLSHandshakeFailure), Fault::UpstreamTlsFailed),
+            (Error::new_in(ErrorType::InvalidCert), Fault::UpstreamTlsFailed),
             (Error::new_up(ErrorType::ConnectionClosed), Fault::ConnectionLost),
             (Error::new_down(ErrorType::WriteError), Fault::ClientGone),
             (Error::new_in(ErrorType::InternalError), Fault::Internal),

@@ -66,6 +66,18 @@ impl Shape {
         Self { literal: String::from_utf8(literal).unwrap_or_default(), segments }
     }
 
+    /// The number of segments of every match, where that can be told.
+    pub(super) fn segment_count(&self) -> Option<usize> {
+        self.segments.as_ref().map(Vec::len)
+    }
+
+    /// The segments that are the same in every match, each with its place. Shapes that differ in
+    /// one of them, or in the number of segments, are apart.
+    pub(super) fn fixed_segments(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let segments = self.segments.iter().flatten().enumerate();
+        segments.filter(|(_, segment)| !segment.open).map(|(at, segment)| (at, &*segment.prefix))
+    }
+
     /// Whether it is certain that no path matches both.
     pub(super) fn apart(&self, other: &Self) -> bool {
         let (Some(mine), Some(theirs)) = (&self.segments, &other.segments) else { return false };

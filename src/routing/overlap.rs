@@ -2,13 +2,14 @@
 //!
 //! Both are looked for within one level: routes of different levels always have an order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use http::Method;
 
-use super::expression::{self, Shape};
+use super::expression;
+use super::join::{self, Member};
 use super::method::MethodSet;
-use super::{Condition, PathPattern, RouteSpec};
+use super::{CredentialSet, PathPattern, RouteSpec};
 use crate::model::{Problem, Problems};
 
 /// Most pairs reported: whoever has more has copied a block and needs to see one of them.
@@ -19,13 +20,6 @@ const PAIRS_MAX: usize = 200;
 pub(super) struct Overlaps<'a> {
     tied: Vec<(&'a RouteSpec, &'a RouteSpec, Method)>,
     shadowed: Vec<(&'a RouteSpec, &'a RouteSpec)>,
-}
-
-/// A route with what comparing it needs.
-struct Member<'a> {
-    spec: &'a RouteSpec,
-    methods: MethodSet,
-    shape: Option<(&'a str, Shape)>,
 }
 
 impl<'a> Overlaps<'a> {
@@ -40,47 +34,16 @@ impl<'a> Overlaps<'a> {
         self.search_shadows(level);
     }
 
-    /// Searches routes of equal rank. Routes that demand different values of one field never
-    /// meet, so they are sorted by the field that most of them demand a value of; ten thousand
-    /// tenants told apart by a header are then not compared with each other.
+    /// Searches routes of equal rank.
     fn search_equals(&mut self, equals: &[&'a RouteSpec]) {
         if equals.len() < 2 {
             return;
         }
-        let field = most_demanded(equals);
-        let mut by_value: BTreeMap<&str, Vec<Member<'a>>> = BTreeMap::new();
-        let mut others = Vec::new();
-        for &spec in equals {
-            let demands = || spec.conditions.iter().filter_map(Condition::demanded);
-            match demands().find(|(demanded, _)| Some(*demanded) == field) {
-                Some((_, value)) => by_value.entry(value).or_default().push(Member::new(spec)),
-                None => others.push(Member::new(spec)),
-            }
-        }
-        self.search_within(&others);
-        for members in by_value.values() {
-            self.search_within(members);
-            for member in members {
-                self.compare_all(member, &others);
-            }
-        }
-    }
-
-    fn search_within(&mut self, members: &[Member<'a>]) {
-        let mut rest = members;
-        while let Some((one, others)) = rest.split_first() {
-            rest = others;
-            self.compare_all(one, others);
-        }
-    }
-
-    fn compare_all(&mut self, one: &Member<'a>, others: &[Member<'a>]) {
-        for other in others {
-            if self.tied.len() >= PAIRS_MAX {
-                return;
-            }
+        let members: Vec<Member<'a>> = equals.iter().copied().map(Member::new).collect();
+        join::each_pair(&members, &mut |one, other| {
             self.compare(one, other);
-        }
+            self.tied.len() < PAIRS_MAX
+        });
     }
 
     fn compare(&mut self, one: &Member<'a>, other: &Member<'a>) {
@@ -98,7 +61,7 @@ impl<'a> Overlaps<'a> {
 
     /// Searches routes of lower priority whose every request goes to an otherwise equal route.
     fn search_shadows(&mut self, level: &[&'a RouteSpec]) {
-        type Key<'a> = (bool, Vec<String>, Option<&'a str>);
+        type Key<'a> = (bool, Vec<String>, Option<CredentialSet>, Option<&'a str>);
         let mut seen: BTreeMap<Key<'a>, (&'a RouteSpec, MethodSet)> = BTreeMap::new();
         for &spec in level {
             let mut conditions: Vec<String> =
@@ -109,7 +72,7 @@ impl<'a> Overlaps<'a> {
                 PathPattern::Exact(_) | PathPattern::Prefix(_) => None,
             };
             let methods = spec.method_set();
-            let key = (spec.methods.is_empty(), conditions, source);
+            let key = (spec.methods.is_empty(), conditions, spec.asks(), source);
             let Some((first, taken)) = seen.get_mut(&key) else {
                 seen.insert(key, (spec, methods));
                 continue;
@@ -146,36 +109,6 @@ impl<'a> Overlaps<'a> {
             problems.push(Problem::warning("route.shadowed", place(spec), message));
         }
     }
-}
-
-impl<'a> Member<'a> {
-    fn new(spec: &'a RouteSpec) -> Self {
-        let shape = match &spec.path {
-            PathPattern::Regex(regex) => Some((expression::source(regex), Shape::of(regex))),
-            PathPattern::Exact(_) | PathPattern::Prefix(_) => None,
-        };
-        Self { spec, methods: spec.method_set(), shape }
-    }
-
-    /// Whether it is certain that no request meets both.
-    fn is_apart(&self, other: &Self) -> bool {
-        let paths_apart = match (&self.shape, &other.shape) {
-            (Some((mine, shape)), Some((theirs, other))) => mine != theirs && shape.apart(other),
-            _ => false,
-        };
-        let mut conditions = self.spec.conditions.iter();
-        paths_apart || conditions.any(|mine| other.spec.conditions.iter().any(|c| mine.excludes(c)))
-    }
-}
-
-fn most_demanded<'a>(specs: &[&'a RouteSpec]) -> Option<&'a super::condition::Field> {
-    let mut counts = HashMap::new();
-    for spec in specs {
-        for (field, _) in spec.conditions.iter().filter_map(Condition::demanded) {
-            *counts.entry(field).or_insert(0_usize) += 1;
-        }
-    }
-    counts.into_iter().max_by_key(|(_, count)| *count).map(|(field, _)| field)
 }
 
 /// A request that both routes take, in words.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::caller::CredentialSet;
+use super::context::Context;
 use super::method::MethodSet;
 use super::{Condition, HostPattern, PathPattern};
 use crate::model::{Match, Problem, Problems, Route};
@@ -25,21 +27,29 @@ pub struct RouteSpec {
     pub path: PathPattern,
     /// Its methods; empty for any.
     pub methods: Vec<Method>,
-    /// Its conditions on headers and query parameters.
+    /// Its conditions, those on the request before those on the caller.
     pub conditions: Vec<Condition>,
+    /// Which credentials it accepts; none where it is open.
+    pub credentials: Option<CredentialSet>,
     /// Decides last.
     pub priority: i32,
 }
 
 impl RouteSpec {
     /// Compiles the match of a route, reporting everything that is wrong with it.
-    pub fn compile(index: RouteIndex, route: &Route, problems: &mut Problems) -> Option<Self> {
+    pub(super) fn compile<'a>(
+        index: RouteIndex,
+        route: &'a Route,
+        context: &mut Context<'a>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let place = format!("routes[{}].match", index.0);
         let model = &route.r#match;
         let host = HostPattern::compile(model, &place, problems);
         let path = PathPattern::compile(model, &place, problems);
         let methods = compile_methods(model, &place, problems);
-        let conditions = compile_conditions(model, &place, problems);
+        let credentials = context.credentials(route);
+        let conditions = context.conditions(route, credentials, &place, problems);
         let spec = Self {
             index,
             name: route.name.as_str().into(),
@@ -47,6 +57,7 @@ impl RouteSpec {
             path: path?,
             methods: methods?,
             conditions: conditions?,
+            credentials,
             priority: route.priority,
         };
         spec.warn_if_contradictory(&place, problems);
@@ -62,6 +73,11 @@ impl RouteSpec {
                 problems.push(Problem::warning("route.never", place, message));
             }
         }
+    }
+
+    /// The credentials that decide it, where its caller does.
+    pub(super) fn asks(&self) -> Option<CredentialSet> {
+        self.conditions.iter().find_map(Condition::credentials)
     }
 
     pub(super) fn method_set(&self) -> MethodSet {
@@ -99,7 +115,7 @@ impl RouteSpec {
 pub(super) struct Rank {
     /// Listed methods go before any.
     pub lists_methods: bool,
-    /// Number of conditions on headers and query parameters.
+    /// Number of conditions.
     pub conditions: usize,
     /// What the configuration says.
     pub priority: i32,
@@ -135,25 +151,4 @@ fn compile_methods(model: &Match, place: &str, problems: &mut Problems) -> Optio
         }
     }
     (methods.len() == model.methods.len()).then_some(methods)
-}
-
-fn compile_conditions(
-    model: &Match,
-    place: &str,
-    problems: &mut Problems,
-) -> Option<Vec<Condition>> {
-    let headers: Vec<_> = model
-        .headers
-        .iter()
-        .enumerate()
-        .map(|(at, field)| Condition::header(field, &format!("{place}.headers[{at}]"), problems))
-        .collect();
-    let query = model
-        .query
-        .iter()
-        .enumerate()
-        .map(|(at, field)| Condition::query(field, &format!("{place}.query[{at}]"), problems));
-    // Collected one after the other so that every problem is reported, not only the first.
-    let all: Vec<_> = headers.into_iter().chain(query.collect::<Vec<_>>()).collect();
-    all.into_iter().collect()
 }

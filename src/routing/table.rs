@@ -2,23 +2,31 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use http::HeaderValue;
 
-use super::level::{Decision, Level};
+use super::context::Context;
+use super::hash::NameMap;
+use super::level::{Decision, Level, Request};
 use super::method::Asked;
 use super::overlap;
 use super::trie::{Root, Tries};
-use super::{HostPattern, PathPattern, RouteIndex, RouteSpec};
+use super::{Caller, CredentialSet, HostPattern, PathPattern, RouteIndex, RouteSpec};
 use crate::edge::RequestView;
-use crate::model::{Config, Problems};
+use crate::model::{Config, Problems, Resolved};
 
 /// What the table says to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// This route takes it.
     Route(RouteIndex),
+    /// Whether this route takes it is for the caller to decide: authenticate as this route
+    /// does, note the outcome in the [`Caller`], and ask again.
+    AskCaller(RouteIndex),
+    /// This route takes it, and it must be refused: the caller is of one tenant, the host of
+    /// another.
+    TenantRefused(RouteIndex),
     /// Routes take the path, none the method; the value of `Allow`.
     MethodNotAllowed(HeaderValue),
     /// No route takes it.
@@ -27,11 +35,11 @@ pub enum Found {
 
 /// The compiled table.
 ///
-/// Hosts are found in hash maps whose keys an attacker cannot make collide; paths in tries, one
+/// Hosts are found in hash maps that clients cannot slow down (`NameMap`); paths in tries, one
 /// for each host pattern, whose nodes lead to a stop.
 #[derive(Debug, Default)]
 pub struct Table {
-    exact_hosts: HashMap<Box<str>, Root>,
+    exact_hosts: NameMap<Root>,
     wildcards: Wildcards,
     any_host: Option<Root>,
     tries: Tries,
@@ -52,17 +60,21 @@ struct Stop {
 
 impl Table {
     /// Compiles every route of a configuration. Reports every invalid pattern and every pair of
-    /// routes that nothing tells apart (with an example request that both take).
-    pub fn compile(config: &Config, problems: &mut Problems) -> Self {
-        let specs = config.routes.iter().zip(0..);
-        let specs = specs
-            .filter_map(|(route, index)| RouteSpec::compile(RouteIndex(index), route, problems))
+    /// routes that nothing tells apart (with an example request that both take). The database
+    /// of countries is taken from what the configuration's references were resolved to.
+    pub fn compile(config: &Config, resolved: &Resolved, problems: &mut Problems) -> Self {
+        let mut context = Context::new(config, resolved, problems);
+        let routes = config.routes.iter().zip(0..);
+        let specs = routes
+            .filter_map(|(route, index)| {
+                RouteSpec::compile(RouteIndex(index), route, &mut context, problems)
+            })
             .collect();
         Self::new(specs, problems)
     }
 
     /// A table of compiled routes. Reports every pair that nothing tells apart.
-    pub fn new(specs: Vec<RouteSpec>, problems: &mut Problems) -> Self {
+    fn new(specs: Vec<RouteSpec>, problems: &mut Problems) -> Self {
         let mut drafts: BTreeMap<&HostPattern, BTreeMap<Cow<'_, str>, Draft<'_>>> = BTreeMap::new();
         for spec in &specs {
             let draft = drafts.entry(&spec.host).or_default();
@@ -115,13 +127,29 @@ impl Table {
 
     /// Which route takes the request. Takes time by the length of host and path, not by the
     /// number of routes, and no lock. Allocates nothing, except for `Allow` where the routes
-    /// have conditions.
+    /// have conditions, and where a condition does.
+    ///
+    /// The answer is the one that a fully known caller would get: who asks, learns and asks
+    /// again comes to it whatever the order of the questions.
     #[must_use]
-    pub fn find(&self, view: &RequestView<'_>) -> Found {
-        let asked = Asked::new(view.method);
+    pub fn find(&self, view: &RequestView<'_>, caller: &Caller) -> Found {
+        let request = Request { view, asked: Asked::new(view.method), caller };
         self.roots(&view.host)
-            .find_map(|root| self.find_below(root, view, asked))
+            .find_map(|root| self.find_below(root, &request))
             .unwrap_or(Found::Nothing)
+    }
+
+    /// Which credentials a route accepts; none where it is open or not in the table.
+    #[must_use]
+    pub fn credentials(&self, route: RouteIndex) -> Option<CredentialSet> {
+        self.spec(route)?.credentials
+    }
+
+    /// A route of the table.
+    pub(super) fn spec(&self, route: RouteIndex) -> Option<&RouteSpec> {
+        // Compiled in the order of the document, so sorted.
+        let at = self.specs.binary_search_by_key(&route, |spec| spec.index).ok()?;
+        self.specs.get(at)
     }
 
     /// The tries of the patterns that take a host, most specific first.
@@ -130,16 +158,20 @@ impl Table {
         exact.into_iter().chain(self.wildcards.roots(host)).chain(self.any_host)
     }
 
-    fn find_below(&self, root: Root, view: &RequestView<'_>, asked: Asked<'_>) -> Option<Found> {
-        let path = view.path.as_bytes();
+    fn find_below(&self, root: Root, request: &Request<'_>) -> Option<Found> {
+        let path = request.view.path.as_bytes();
         let mut next = self.tries.longest(root, path);
         while let Some(stop) = next.and_then(|stop| self.stops.get(stop as usize)) {
             for level in stop.levels(path).into_iter().flatten() {
-                match level.decide(view, asked) {
-                    Decision::Take(route) => return Some(Found::Route(route)),
-                    Decision::Refuse => return Some(Found::MethodNotAllowed(level.allow(view))),
-                    Decision::Pass => {}
-                }
+                return Some(match level.decide(request) {
+                    Decision::Pass => continue,
+                    Decision::Take(route) => Found::Route(route),
+                    Decision::RefuseTenant(route) => Found::TenantRefused(route),
+                    Decision::AskCaller(route) => Found::AskCaller(route),
+                    Decision::RefuseMethod => {
+                        level.allow(request).map_or_else(Found::AskCaller, Found::MethodNotAllowed)
+                    }
+                });
             }
             next = stop.shorter;
         }
@@ -171,7 +203,7 @@ impl Stop {
 /// Wildcard hosts by suffix.
 #[derive(Debug, Default)]
 struct Wildcards {
-    suffixes: HashMap<Box<str>, Root>,
+    suffixes: NameMap<Root>,
     /// Longest suffix: longer ones of a request are not worth hashing.
     bytes_max: usize,
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::condition::Standing;
 use super::method::{Asked, Fit};
-use super::{Found, HostPattern, PathPattern, RouteIndex, RouteSpec, Table};
+use super::{Caller, Condition, Found, HostPattern, PathPattern, RouteIndex, RouteSpec, Table};
 use crate::edge::RequestView;
 
 /// How one route fared.
@@ -32,20 +33,18 @@ pub enum Verdict {
 
 impl Table {
     /// How every route fared, the chosen one first, then those that match, then the rest. For
-    /// people who ask why: looks at every route and allocates.
+    /// people who ask why: looks at every route and allocates. Where a route's caller is not
+    /// known, nobody had to ask for it: another route decides.
     #[must_use]
-    pub fn trace(&self, view: &RequestView<'_>) -> Vec<Candidate> {
-        let chosen = match self.find(view) {
-            Found::Route(index) => self.specs().iter().find(|spec| spec.index == index),
-            Found::MethodNotAllowed(_) | Found::Nothing => None,
-        };
+    pub fn trace(&self, view: &RequestView<'_>, caller: &Caller) -> Vec<Candidate> {
+        let found = self.find(view, caller);
         let mut candidates: Vec<Candidate> = self
             .specs()
             .iter()
             .map(|spec| Candidate {
                 index: spec.index,
                 name: spec.name.clone(),
-                verdict: verdict(spec, chosen, view),
+                verdict: self.verdict(spec, &found, view, caller),
             })
             .collect();
         candidates.sort_by_key(|candidate| match candidate.verdict {
@@ -55,23 +54,41 @@ impl Table {
         });
         candidates
     }
-}
 
-fn verdict(spec: &RouteSpec, chosen: Option<&RouteSpec>, view: &RequestView<'_>) -> Verdict {
-    match chosen {
-        Some(chosen) if chosen.index == spec.index => Verdict::Chosen,
-        _ => match (failure(spec, view), chosen) {
-            (Some(why), _) => Verdict::Failed(why),
-            (None, Some(chosen)) => Verdict::Outranked(advantage(chosen, spec, view.method)),
-            (None, None) => Verdict::Outranked(
-                "a more specific host or path takes this request, but not its method".to_owned(),
-            ),
-        },
+    fn verdict(
+        &self,
+        spec: &RouteSpec,
+        found: &Found,
+        view: &RequestView<'_>,
+        caller: &Caller,
+    ) -> Verdict {
+        if *found == Found::Route(spec.index) {
+            return Verdict::Chosen;
+        }
+        if let Some(why) = failure(spec, view, caller) {
+            return Verdict::Failed(why);
+        }
+        Verdict::Outranked(match found {
+            Found::Route(index) => self
+                .spec(*index)
+                .map_or_else(String::new, |chosen| advantage(chosen, spec, view.method)),
+            Found::TenantRefused(index) if *index == spec.index => {
+                "it takes this request, but the caller is of another tenant than the host"
+                    .to_owned()
+            }
+            Found::AskCaller(_) => "the caller decides".to_owned(),
+            Found::TenantRefused(_) => {
+                "a more specific route takes this request, but not its tenant".to_owned()
+            }
+            Found::MethodNotAllowed(_) | Found::Nothing => {
+                "a more specific host or path takes this request, but not its method".to_owned()
+            }
+        })
     }
 }
 
 /// The first part of the match that fails, in words.
-fn failure(spec: &RouteSpec, view: &RequestView<'_>) -> Option<String> {
+fn failure(spec: &RouteSpec, view: &RequestView<'_>, caller: &Caller) -> Option<String> {
     let (host, path) = (&view.host, &view.path);
     if !spec.host.takes(host) {
         return Some(match &spec.host {
@@ -88,8 +105,11 @@ fn failure(spec: &RouteSpec, view: &RequestView<'_>) -> Option<String> {
             PathPattern::Regex(_) => format!("path `{path}` does not match the {}", spec.path),
         });
     }
-    if let Some(failed) = spec.conditions.iter().find(|condition| !condition.holds(view)) {
-        return Some(format!("not met: {failed}"));
+    let fails = |condition: &&Condition| condition.judge(view, caller) == Standing::Fails;
+    if let Some(failed) = spec.conditions.iter().find(fails) {
+        let proof = failed.credentials().and_then(|set| caller.proof(set));
+        let without = if matches!(proof, Some(None)) { " without a verified caller" } else { "" };
+        return Some(format!("not met{without}: {failed}"));
     }
     let methods = spec.method_set();
     (methods.fit(Asked::new(view.method)) == Fit::No)
@@ -124,7 +144,7 @@ fn advantage(chosen: &RouteSpec, other: &RouteSpec, method: &Method) -> String {
     }
     if mine.conditions != theirs.conditions {
         return format!(
-            "`{name}` has more conditions on headers and query ({} before {})",
+            "`{name}` has more conditions ({} before {})",
             mine.conditions, theirs.conditions
         );
     }

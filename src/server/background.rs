@@ -1,5 +1,6 @@
-//! What runs beside the requests: keys are refreshed, endpoints that are out are probed, the
-//! configuration file is watched, and readiness is told once the listeners are open.
+//! What runs beside the requests: keys are refreshed, endpoints are looked up, those that are out
+//! are probed, the configuration file is watched, and readiness is told once the listeners are
+//! open.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
 use super::listeners;
+use crate::clock;
 use crate::live::{Live, Watch};
 use crate::model::Config;
 
@@ -38,6 +40,10 @@ impl BackgroundService for Upkeep {
             listeners::until_open(&self.config).await;
             self.live.listens();
         };
-        tokio::join!(self.live.keys.run(), self.live.health.probe(), files, listening);
+        let upstreams = &self.live.upstreams;
+        let discovery = upstreams.directory.run(&upstreams.health, &self.live.metrics);
+        let rollouts = upstreams.rollouts.run(clock::now);
+        let (keys, health) = (self.live.keys.run(), upstreams.look_after(clock::now));
+        tokio::join!(keys, health, discovery, rollouts, files, listening);
     }
 }

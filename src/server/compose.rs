@@ -54,9 +54,12 @@ pub fn run(live: &Arc<Live>, config: &Config, start: Start) -> std::io::Result<(
         tracing::warn!(socket, %error, "the folder of the upgrade socket cannot be made");
     }
     let signals = Signals::new(Arc::clone(live), settings.upgrade_socket.clone());
-    match start {
-        Start::Fresh => listeners::check_free(config)?,
-        Start::Upgrade => super::signals::ask_to_hand_over(settings),
+    if start == Start::Fresh {
+        listeners::check_free(config)?;
+    }
+    look_up_endpoints(live)?;
+    if start == Start::Upgrade {
+        super::signals::ask_to_hand_over(settings);
     }
     let options = Opt { upgrade: start == Start::Upgrade, ..Opt::default() };
     let mut server = Server::new_with_opt_and_conf(Some(options), conf(settings));
@@ -79,6 +82,17 @@ pub fn run(live: &Arc<Live>, config: &Config, start: Start) -> std::io::Result<(
     Ok(())
 }
 
+/// Looks every source of endpoints up once, before the first request can come. Takes as long as
+/// the slowest of them, at most its time limit; what is not found by then is found later.
+fn look_up_endpoints(live: &Live) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let upstreams = &live.upstreams;
+    runtime.block_on(upstreams.directory.look_up_first(&upstreams.health, &live.metrics));
+    // A look-up that hangs in the operating system is left behind, not waited for.
+    runtime.shutdown_background();
+    Ok(())
+}
+
 fn conf(settings: &model::Server) -> ServerConf {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let grace = settings.grace_period.get();
@@ -96,7 +110,8 @@ fn conf(settings: &model::Server) -> ServerConf {
 fn data_plane(server: &Server, live: &Arc<Live>, config: &Config) -> Service<Connections> {
     let gateway = Gateway::new(Arc::clone(live));
     let proxy = pingora_proxy::http_proxy(&server.configuration, gateway);
-    let mut service = Service::new("gateway".to_owned(), Connections::new(proxy));
+    let connections = Connections::new(Arc::clone(live), proxy, config);
+    let mut service = Service::new("gateway".to_owned(), connections);
     for listener in &config.listeners {
         service.add_listener(listen_on(&listener.address));
     }

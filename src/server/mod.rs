@@ -4,6 +4,7 @@ mod background;
 mod compose;
 mod connections;
 mod drain;
+mod http2;
 mod listeners;
 mod pid_file;
 mod signals;

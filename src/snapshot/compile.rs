@@ -10,7 +10,7 @@ use crate::limit::{LimitRule, check_redis_url};
 use crate::model::{Config, Problem, Problems, Resolved};
 use crate::routing::Table;
 use crate::telemetry::Metrics;
-use crate::upstream::HealthBoard;
+use crate::upstream::Upstreams;
 
 /// What a configuration is compiled with: what it refers to, and what outlives it.
 pub struct Parts<'a> {
@@ -18,8 +18,8 @@ pub struct Parts<'a> {
     pub resolved: &'a Resolved,
     /// Where its meters are registered.
     pub metrics: &'a Arc<Metrics>,
-    /// Health of endpoints, kept over configurations.
-    pub health: &'a HealthBoard,
+    /// What outlives it about upstream services.
+    pub upstreams: &'a Upstreams,
     /// Version number where the document has none.
     pub version: u64,
     /// SHA-256 of the document.
@@ -29,12 +29,12 @@ pub struct Parts<'a> {
 /// Compiles a configuration. Adds every problem found; the snapshot is there only when none of
 /// all problems is an error.
 pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> Option<Snapshot> {
-    let listeners = Listeners::compile(&config.listeners, problems);
+    let listeners = Listeners::compile(&config.listeners, parts.resolved, problems);
     check_admin(config, problems);
     check_redis(config, parts.resolved, problems);
     let providers = Providers::compile(config, parts.resolved, problems);
     let limits = limits(config, parts, problems);
-    let table = Table::compile(config, problems);
+    let table = Table::compile(config, parts.resolved, problems);
     unique_names(config, problems);
     if config.routes.is_empty() {
         problems.push(Problem::warning("route.none", "routes", "there is no route: all is 404"));
@@ -49,7 +49,9 @@ pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> O
     if problems.has_errors() {
         return None;
     }
+    let hedges = routes.iter().flatten().any(|route| route.hedge.is_some());
     Some(Snapshot {
+        hedges,
         version: config.config_version.unwrap_or(parts.version),
         sha256: parts.sha256.to_owned(),
         listeners: listeners?,

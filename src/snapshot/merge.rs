@@ -16,6 +16,13 @@ pub(super) fn policies(route: &Policies, defaults: &Policies) -> Policies {
         timeout_ms,
         retries,
         retry_on,
+        retry_idempotency_key,
+        retry_body_bytes,
+        attempt_timeout_ms,
+        deadline_header,
+        hedge,
+        stream,
+        upgrades,
         cache,
         forward_credentials
     )

@@ -5,20 +5,29 @@
 //! outlives a configuration (health, keys, counters) is not here; a snapshot only holds handles
 //! to it.
 
+mod action;
 mod compile;
+mod deadline;
+mod hedge;
 mod listeners;
 mod merge;
+mod retry;
 mod route;
 
+pub use action::{Action, Forward};
 pub use compile::{Parts, compile};
+pub use deadline::{DeadlineHeader, DeadlinePolicy};
+pub use hedge::HedgePolicy;
 pub use listeners::{Listener, Listeners};
-pub use route::{RetryPolicy, Route};
+pub use retry::RetryPolicy;
+pub use route::Route;
 
 use std::sync::Arc;
 
 use crate::auth::Providers;
 use crate::limit::LimitRule;
 use crate::routing::{RouteIndex, Table};
+use crate::upstream::Upstream;
 
 /// A compiled configuration.
 #[derive(Debug)]
@@ -33,6 +42,8 @@ pub struct Snapshot {
     pub table: Table,
     /// Routes, by [`RouteIndex`].
     pub routes: Box<[Arc<Route>]>,
+    /// Whether any of them hedges.
+    pub hedges: bool,
     /// Identity providers, API keys and the identity headers.
     pub providers: Arc<Providers>,
     /// Rate limits, by name.
@@ -44,5 +55,10 @@ impl Snapshot {
     #[must_use]
     pub fn route(&self, index: RouteIndex) -> Option<&Arc<Route>> {
         self.routes.get(index.0 as usize)
+    }
+
+    /// The upstream of every route that has one.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
+        self.routes.iter().filter_map(|route| route.upstream())
     }
 }

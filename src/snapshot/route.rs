@@ -1,20 +1,19 @@
 //! A compiled route.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method, header};
-use prometheus::IntCounter;
+use http::{HeaderName, header};
 
 use super::compile::Parts;
-use super::merge;
+use super::{Action, DeadlinePolicy, Forward, HedgePolicy, RetryPolicy, merge};
+use crate::action::Local;
 use crate::auth::{API_KEY_HEADER, AuthPolicy, Providers};
 use crate::cache::CachePolicy;
 use crate::edge::NameSet;
 use crate::limit::LimitRule;
-use crate::model::{self, Config, Policies, Problem, Problems, RetryOn};
+use crate::model::{self, Config, Policies, Problem, Problems};
 use crate::routing::RouteIndex;
 use crate::shape::RequestShape;
 use crate::telemetry::RouteMeters;
@@ -24,8 +23,6 @@ use crate::upstream::Upstream;
 const DEFAULT_TIMEOUT_MS: u64 = 10_000;
 /// Longest timeout of a route (R177).
 const MAX_TIMEOUT_MS: u64 = 30_000;
-/// Most repeated attempts (R130, R178).
-const MAX_RETRIES: u32 = 2;
 
 /// A route with its policies, ready to be applied.
 #[derive(Debug)]
@@ -42,72 +39,22 @@ pub struct Route {
     pub limits: Box<[Arc<LimitRule>]>,
     /// Whether and how answers are kept.
     pub cache: Option<CachePolicy>,
-    /// Where requests go.
-    pub upstream: Upstream,
+    /// What it does with a request.
+    pub action: Action,
     /// Time for the whole exchange with the service.
     pub timeout: Duration,
+    /// Time limits within that.
+    pub deadline: DeadlinePolicy,
     /// What is repeated.
     pub retry: RetryPolicy,
+    /// When a second attempt is begun beside the first.
+    pub hedge: Option<HedgePolicy>,
     /// Whether `Authorization`, `Cookie` and `x-api-key` reach the service.
     pub forward_credentials: bool,
     /// Headers that never reach the service as a client sent them.
     pub removed: NameSet,
     /// Its meters.
     pub meters: RouteMeters,
-    /// Attempts sent, by version.
-    pub picks: Box<[IntCounter]>,
-}
-
-/// What is repeated, and how often.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// Further attempts after the first.
-    pub retries: u32,
-    /// Failed connections are repeated.
-    pub connect_failure: bool,
-    /// Broken connections are repeated.
-    pub reset: bool,
-    /// Answers with 503 are repeated.
-    pub status_503: bool,
-}
-
-impl RetryPolicy {
-    /// Whether a method may be sent twice (RFC 9110 section 9.2.2).
-    #[must_use]
-    pub fn is_idempotent(method: &Method) -> bool {
-        method.is_idempotent()
-    }
-
-    fn compile(policies: &Policies, path: &str, problems: &mut Problems) -> Self {
-        let retries = policies.retries.unwrap_or(0);
-        if retries > MAX_RETRIES {
-            let what = format!("{retries} retries are too many at the gateway");
-            problems.push(
-                Problem::error("retries.too_many", format!("{path}.retries"), what)
-                    .help(format!("use at most {MAX_RETRIES}")),
-            );
-        }
-        let on = policies.retry_on.as_deref().unwrap_or(&[RetryOn::ConnectFailure]);
-        Self {
-            retries: retries.min(MAX_RETRIES),
-            connect_failure: on.contains(&RetryOn::ConnectFailure),
-            reset: on.contains(&RetryOn::Reset),
-            status_503: on.contains(&RetryOn::Status503),
-        }
-    }
-}
-
-impl fmt::Display for RetryPolicy {
-    /// The conditions in the configuration's words.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = [
-            (self.connect_failure, "connect-failure"),
-            (self.reset, "reset"),
-            (self.status_503, "503"),
-        ];
-        let words: Vec<&str> = words.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
-        f.write_str(&words.join(", "))
-    }
 }
 
 /// What routes are compiled against.
@@ -138,35 +85,61 @@ impl Route {
         });
         let limits = limits(&policies, shared.limits, &place, problems);
         let timeout = timeout(&policies, &place, problems);
-        let retry = RetryPolicy::compile(&policies, &place, problems);
+        let deadline = DeadlinePolicy::compile(&policies, &place, problems);
+        let retry = RetryPolicy::compile(&policies, &deadline, timeout, &place, problems);
         let shape = RequestShape::compile(&request, &format!("{path}.requestPolicy"), problems);
-        let upstream = Upstream::compile(
-            &model.upstream,
-            shared.config,
-            shared.parts.resolved,
-            shared.parts.health,
-            &format!("{path}.upstream"),
-            problems,
-        )?;
+        let action =
+            Action::compile(model, &policies, shared.config, shared.parts, &path, problems)?;
         let name: Arc<str> = model.name.as_str().into();
-        let meters = RouteMeters::new(shared.parts.metrics, &name, &upstream.service);
-        let picks = upstream.versions.iter().map(|v| meters.pick_counter(&v.name)).collect();
+        let service = match &action {
+            Action::Forward(forward) => Arc::clone(&forward.upstream.service),
+            Action::Local(_) => Arc::from("_none"),
+        };
+        let meters = RouteMeters::new(shared.parts.metrics, &name, &service);
         let forward_credentials = policies.forward_credentials.unwrap_or(!auth.is_required());
         Some(Self {
             index: RouteIndex(u32::try_from(index).ok()?),
             removed: removed(shared.providers.stripped(), forward_credentials),
             meters,
-            picks,
             name,
             shape,
             forward_credentials,
             auth,
             limits,
-            cache: cache.flatten(),
-            upstream,
+            // What is answered here is made anew for nothing.
+            cache: cache.flatten().filter(|_| matches!(action, Action::Forward(_))),
+            action,
             timeout,
+            deadline,
             retry,
+            hedge: HedgePolicy::compile(&policies, &place, problems),
         })
+    }
+}
+
+impl Route {
+    /// How requests are sent on, where they are.
+    #[must_use]
+    pub const fn forward(&self) -> Option<&Forward> {
+        match &self.action {
+            Action::Forward(forward) => Some(forward),
+            Action::Local(_) => None,
+        }
+    }
+
+    /// What the route answers by itself, where it does.
+    #[must_use]
+    pub const fn local(&self) -> Option<&Local> {
+        match &self.action {
+            Action::Forward(_) => None,
+            Action::Local(local) => Some(local),
+        }
+    }
+
+    /// The service, where requests are sent to one.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&Upstream> {
+        self.forward().map(|forward| &forward.upstream)
     }
 }
 

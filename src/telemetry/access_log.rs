@@ -47,8 +47,13 @@ pub struct AccessLine<'a> {
     pub host: Option<&'a str>,
     /// The path in normal form, without the query.
     pub path: &'a str,
-    /// The status sent; 499 when the client went away first.
+    /// The path that the service was sent, where the route rewrites it.
+    pub upstream_path: Option<&'a str>,
+    /// The status sent; 499 when the client went away first. For gRPC, whose errors are all sent
+    /// with 200, that of the fault.
     pub status: u16,
+    /// The status of gRPC, where there was one.
+    pub grpc_status: Option<u16>,
     /// The fault's code, when the gateway made the answer.
     pub code: Option<&'static str>,
     /// The service.
@@ -59,6 +64,10 @@ pub struct AccessLine<'a> {
     pub upstream_endpoint: Option<&'a str>,
     /// Attempts made.
     pub attempts: u32,
+    /// Why the last attempt was repeated, as in `retryOn`.
+    pub retry_reason: Option<&'static str>,
+    /// Whether a second attempt was begun while the first had not answered.
+    pub hedged: bool,
     /// Whole time in milliseconds.
     pub latency_ms: f64,
     /// Time the service took for the header of its answer, in milliseconds.
@@ -71,6 +80,8 @@ pub struct AccessLine<'a> {
     pub rate_limit_degraded: bool,
     /// What the cache did.
     pub cache: Option<&'static str>,
+    /// Body bytes received from the client.
+    pub bytes_received: u64,
     /// Body bytes sent to the client.
     pub bytes_sent: u64,
     /// The version of the configuration.
@@ -214,18 +225,23 @@ mod tests {
             method: "POST",
             host: None,
             path,
+            upstream_path: None,
             status: 201,
+            grpc_status: None,
             code: None,
             upstream: None,
             upstream_version: None,
             upstream_endpoint: None,
             attempts: 0,
+            retry_reason: None,
+            hedged: false,
             latency_ms: 8.5,
             upstream_latency_ms: None,
             rate_limited: false,
             rate_limit: None,
             rate_limit_degraded: false,
             cache: None,
+            bytes_received: 0,
             bytes_sent: 0,
             config_version: 42,
         }

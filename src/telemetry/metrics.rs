@@ -53,6 +53,12 @@ metrics! {
         "Requests being served.";
     rejects: IntCounterVec "tidegate_rejects_total" ["route", "code"]
         "Requests that the gateway refused or failed, by route and code.";
+    connections_open: IntGaugeVec "tidegate_connections_open" ["listener"]
+        "Client connections that are open, by listener.";
+    connections_accepted: IntCounterVec "tidegate_connections_accepted_total" ["listener"]
+        "Client connections accepted, by listener; those refused afterwards are among them.";
+    connections_refused: IntCounterVec "tidegate_connections_refused_total" ["listener", "reason"]
+        "Client connections refused or cut short, by listener and reason.";
     panics: IntCounter "tidegate_panics_total" []
         "Requests dropped by a defect of the gateway; any is a reason to alert.";
     token_cache: IntCounterVec "tidegate_token_cache_total" ["outcome"]
@@ -87,8 +93,34 @@ metrics! {
         "Connections used for attempts: reused or new.";
     upstream_failures: IntCounterVec "tidegate_upstream_failures_total" ["service", "code"]
         "Attempts that failed, by service and code.";
+    upstream_endpoint_up: IntGaugeVec "tidegate_upstream_endpoint_up" ["service", "endpoint"]
+        "1 while an endpoint gets requests, 0 while it is out or fails its checks.";
+    upstream_in_flight: IntGaugeVec "tidegate_upstream_in_flight" ["service"]
+        "Attempts under way, by service: connections in use.";
+    upstream_pending: IntGaugeVec "tidegate_upstream_pending" ["service"]
+        "Requests that wait for a connection, for services with `maxConnections`.";
+    upstream_circuit_state: IntGaugeVec "tidegate_upstream_circuit_state" ["service"]
+        "0 while requests pass, 1 while one finds out whether they may, 2 while none does.";
+    upstream_circuit_opened: IntCounterVec "tidegate_upstream_circuit_opened_total" ["service"]
+        "Times a circuit opened after it was closed.";
+    upstream_ejections: IntCounterVec "tidegate_upstream_ejections_total" ["service"]
+        "Times an endpoint was left out for failing requests.";
     retries: IntCounterVec "tidegate_retries_total" ["route", "reason"]
         "Attempts repeated, by route and reason.";
+    rollout_share: IntGaugeVec "tidegate_rollout_share" ["service", "version"]
+        "Share of a version that is being rolled out, out of 10000.";
+    rollout_aborts: IntCounterVec "tidegate_rollout_aborts_total" ["service", "version"]
+        "Rollouts that ended because the new version did badly.";
+    discovery_lookups: IntCounterVec "tidegate_discovery_lookups_total" ["source", "outcome"]
+        "Look-ups of endpoints, by source and outcome: ok, unchanged, empty, failed.";
+    discovery_instances: IntGaugeVec "tidegate_discovery_instances" ["source"]
+        "Endpoints of a source that are in force.";
+    discovery_age: GaugeVec "tidegate_discovery_age_seconds" ["source"]
+        "Time since a source last said where its endpoints are.";
+    retries_refused: IntCounterVec "tidegate_retries_refused_total" ["route", "service"]
+        "Attempts not repeated because the service's retry budget was used up.";
+    hedges: IntCounterVec "tidegate_hedges_total" ["route", "winner"]
+        "Second attempts beside a late first one, by who won: first, second, none.";
     config_info: IntGaugeVec "tidegate_config_info" ["version", "checksum"]
         "1 for the configuration in force.";
     config_applies: IntCounterVec "tidegate_config_applies_total" ["outcome"]
@@ -113,6 +145,20 @@ impl Metrics {
             text.clear();
         }
         text
+    }
+
+    /// The counter of attempts sent to a version of a service, to be kept by the caller.
+    #[must_use]
+    pub fn picks_of(&self, service: &str, version: &str) -> IntCounter {
+        self.upstream_picks.with_label_values(&[service, version])
+    }
+
+    /// Share and aborts of a rollout, to be kept by the caller.
+    #[must_use]
+    pub fn rollout_of(&self, service: &str, version: &str) -> (IntGauge, IntCounter) {
+        let labels = [service, version];
+        let share = self.rollout_share.with_label_values(&labels);
+        (share, self.rollout_aborts.with_label_values(&labels))
     }
 
     /// The content type of [`Metrics::render`].

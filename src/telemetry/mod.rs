@@ -5,11 +5,15 @@
 //! first used and kept in the compiled route, so that a request only adds.
 
 mod access_log;
+mod listener_meters;
 mod logging;
 mod metrics;
 mod route_meters;
+mod services;
 
 pub use access_log::{AccessLine, AccessLogWriter};
+pub use listener_meters::{ListenerMeters, Refused};
 pub use logging::init_logging;
 pub use metrics::Metrics;
 pub use route_meters::{InFlight, RouteMeters};
+pub use services::ServiceGauges;

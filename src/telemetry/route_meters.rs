@@ -129,6 +129,17 @@ impl RouteMeters {
         self.metrics.retries.with_label_values(&[&*self.route, reason]).inc();
     }
 
+    /// The service's budget did not grant a repeated attempt. The child is looked up each time.
+    pub fn retry_refused(&self) {
+        let labels = [&*self.route, &*self.service];
+        self.metrics.retries_refused.with_label_values(&labels).inc();
+    }
+
+    /// A request was hedged. The child is looked up each time.
+    pub fn hedged(&self, winner: &'static str) {
+        self.metrics.hedges.with_label_values(&[&*self.route, winner]).inc();
+    }
+
     /// The cache did something; `index` is the outcome's place among at most eight, `outcome`
     /// its word.
     pub fn cached(&self, index: usize, outcome: &'static str) {
@@ -136,12 +147,6 @@ impl RouteMeters {
             let vector = &self.metrics.cache;
             cell.get_or_init(|| vector.with_label_values(&[&*self.route, outcome])).inc();
         }
-    }
-
-    /// The counter of attempts sent to a version, to be kept by the caller.
-    #[must_use]
-    pub fn pick_counter(&self, version: &str) -> IntCounter {
-        self.metrics.upstream_picks.with_label_values(&[&*self.service, version])
     }
 
     fn request_counter(&self, row: usize, column: usize) -> IntCounter {

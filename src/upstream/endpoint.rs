@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
 
+use super::discovery::{Listed, Source};
 use super::findings::Findings;
-use super::{EndpointHealth, HealthBoard, murmur3_32};
+use super::{EndpointHealth, Instance};
 use crate::model::{self, Problem, Resolved};
 
 /// One address, with everything that a request needs prepared.
@@ -19,12 +19,24 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// The peer to clone for each attempt; timeouts of the route are set on the clone.
     pub peer: HttpPeer,
+    /// Its share beside the other endpoints.
+    pub weight: u32,
+    /// Host and port as configured or found: what `changeOrigin` makes the service see.
+    pub authority: Arc<str>,
     /// Its health, which outlives the snapshot.
     pub health: Arc<EndpointHealth>,
 }
 
+impl Endpoint {
+    /// What tells it from all other endpoints that there are; the same as long as it is used.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        Arc::as_ptr(&self.health).addr()
+    }
+}
+
 /// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the host of an IPv6 address keeps no
-/// brackets. Whoever resolves names reads them with this too.
+/// brackets. Whoever looks names up reads them with this too.
 ///
 /// # Errors
 /// What is wrong with the address, in words.
@@ -71,27 +83,23 @@ const fn is_host_byte(byte: u8) -> bool {
 pub(super) struct Shared<'a> {
     /// Name of the service.
     pub(super) name: &'a str,
-    /// Its settings.
-    pub(super) service: &'a model::Service,
     /// The route's `upstream.port`.
     pub(super) port: Option<u16>,
     /// Place of the route's upstream in the document.
     pub(super) path: &'a str,
-    /// Addresses of host names.
+    /// Values of references; addresses of host names where they were looked up beforehand.
     pub(super) resolved: &'a Resolved,
-    /// Where health is kept.
-    pub(super) health: &'a HealthBoard,
 }
 
 impl Shared<'_> {
-    /// Compiles one configured endpoint at `place`: one for each address of its host, in no case
-    /// twice the same. None where the host has no address, which the resolver has reported.
-    pub(super) fn endpoints(
+    /// Compiles one configured endpoint at `place`. A name is looked up by its source, unless
+    /// its addresses are in `resolved` already: then there is one for each, none twice.
+    pub(super) fn listed(
         &self,
         model: &model::Endpoint,
         place: &str,
         findings: &mut Findings<'_>,
-    ) -> Vec<Endpoint> {
+    ) -> Vec<Listed> {
         let place = format!("{place}.address");
         let (host, own_port) = match split_address(&model.address) {
             Ok(parts) => parts,
@@ -100,17 +108,33 @@ impl Shared<'_> {
                 return Vec::new();
             }
         };
-        let Some(port) = self.port_of(&model.address, own_port, place, findings) else {
+        let Some(port) = self.port_of(&model.address, own_port, place.clone(), findings) else {
             return Vec::new();
         };
         let mut addresses = self.resolved.addresses(host);
+        if addresses.is_empty() {
+            let source = Source::of_host(host).map_err(|wrong| {
+                findings.error(Problem::error("endpoint.address", place, wrong));
+            });
+            let looked_up =
+                |source| Listed::LookedUp { source, port: Some(port), weight: Some(model.weight) };
+            return source.ok().map(looked_up).into_iter().collect();
+        }
         let mut seen: Vec<IpAddr> = Vec::with_capacity(addresses.len());
         addresses.retain(|address| {
             let new = !seen.contains(address);
             seen.push(*address);
             new
         });
-        addresses.into_iter().map(|address| self.endpoint(address, port)).collect()
+        let host: Arc<str> = host.into();
+        let fixed = |address| {
+            Listed::Fixed(Instance {
+                address: SocketAddr::new(address, port),
+                host: Arc::clone(&host),
+                weight: model.weight,
+            })
+        };
+        addresses.into_iter().map(fixed).collect()
     }
 
     fn port_of(
@@ -147,30 +171,6 @@ impl Shared<'_> {
         }
         None
     }
-
-    fn endpoint(&self, address: IpAddr, port: u16) -> Endpoint {
-        let address = SocketAddr::new(address, port);
-        // An address, not a name: nothing is resolved, nothing can fail.
-        let mut peer = HttpPeer::new(address, false, String::new());
-        peer.group_key = group_of(self.name);
-        let connect = self.service.connect_timeout.get();
-        peer.options.connection_timeout = Some(connect);
-        peer.options.total_connection_timeout = Some(connect);
-        peer.options.idle_timeout = Some(self.service.idle_timeout.get());
-        peer.options.alpn = ALPN::H1;
-        Endpoint {
-            name: address.to_string().into(),
-            address,
-            peer,
-            health: self.health.of(self.name, address),
-        }
-    }
-}
-
-/// Connections are shared within a service only, even where two services have one address.
-fn group_of(service: &str) -> u64 {
-    let half = |seed| u64::from(murmur3_32(service.as_bytes(), seed));
-    half(0) << 32 | half(1)
 }
 
 #[cfg(test)]

@@ -29,14 +29,6 @@ impl<'a> Findings<'a> {
         self.refused
     }
 
-    /// Whether somebody has reported a problem at this place of the document or below it, or
-    /// one that names `word`.
-    pub(super) fn mentions(&self, place: &str, word: &str) -> bool {
-        self.problems.0.iter().any(|problem| {
-            problem.path.starts_with(place) || problem.message.contains(&format!("`{word}`"))
-        })
-    }
-
     fn push(&mut self, problem: Problem) {
         if !self.problems.0.contains(&problem) {
             self.problems.push(problem);

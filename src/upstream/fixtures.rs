@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
-use super::{HealthBoard, Upstream};
+use super::{Upstream, Upstreams};
 use crate::clock::{Moment, Tick};
 use crate::edge::{Facts, Identity, RequestView, Scheme};
 use crate::model::{Config, Problems, Resolved};
+use crate::telemetry::Metrics;
 
 /// A moment that many seconds after the start.
 pub(super) fn at(seconds: u64) -> Moment {
@@ -33,7 +34,8 @@ pub(super) fn compile(
         &model,
         config,
         resolved,
-        &HealthBoard::default(),
+        &Upstreams::default(),
+        &Metrics::new().unwrap(),
         "routes[0].upstream",
         &mut problems,
     );
@@ -73,6 +75,7 @@ impl Request {
             headers: &self.headers,
             client: self.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             peer_trusted: false,
+            certificate: None,
         };
         read(&Facts {
             view: &view,

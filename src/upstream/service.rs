@@ -4,14 +4,18 @@
 //! how a host is spelled (T29).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::discovery::{Listed, Source};
 use super::endpoint::Shared;
 use super::findings::Findings;
+use super::peer::PeerTemplate;
+use super::selection::HashKey;
+use super::settings;
 use super::split::SplitPlan;
-use super::{Bucket, Endpoint, HealthBoard, split_address};
+use super::{Bucket, Instance, Pool, Rollout, ServiceState, Upstreams};
 use crate::edge::Facts;
-use crate::model::{self, Config, Problem, Problems, Resolved};
+use crate::model::{self, Balance, Config, Problem, Problems, Resolved};
+use crate::telemetry::Metrics;
 
 /// The upstream of a route.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub struct Upstream {
     pub versions: Box<[Version]>,
     /// How traffic is shared between them; without a split the first takes it all.
     pub(super) split: Option<SplitPlan>,
+    /// What keeps a caller on one endpoint, where something does.
+    pub(super) hash_key: Option<HashKey>,
 }
 
 /// A version and its endpoints.
@@ -30,33 +36,22 @@ pub struct Version {
     /// Its name.
     pub name: Arc<str>,
     /// Its endpoints.
-    pub endpoints: Box<[Endpoint]>,
-    /// Attempts so far, which the rotation counts on. A new snapshot starts at 0 again: only
-    /// the order of the next picks changes, never anybody's share.
-    turns: AtomicUsize,
-}
-
-impl Version {
-    pub(super) fn new(name: &str, endpoints: Vec<Endpoint>) -> Self {
-        Self { name: name.into(), endpoints: endpoints.into(), turns: AtomicUsize::new(0) }
-    }
-
-    /// The number of this turn; wraps around, which shifts the rotation once in 2^64 picks.
-    pub(super) fn next_turn(&self) -> usize {
-        self.turns.fetch_add(1, Ordering::Relaxed)
-    }
+    pub pool: Arc<Pool>,
+    /// Where endpoints are looked up, as `dns:orders.internal`; empty where all are written down.
+    pub sources: Box<[Arc<str>]>,
 }
 
 impl Upstream {
     /// Compiles the upstream of a route; problems carry `path` (`routes[3].upstream`), those of
     /// the service itself its own place (`services.orders`). None when there was an error.
     ///
-    /// A host without addresses is left out: whoever resolved it has reported it.
+    /// What is looked up may be unknown yet: it comes into the pools as it is found.
     pub fn compile(
         model: &model::Upstream,
         config: &Config,
         resolved: &Resolved,
-        health: &HealthBoard,
+        upstreams: &Upstreams,
+        metrics: &Metrics,
         path: &str,
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -70,11 +65,18 @@ impl Upstream {
             let place = format!("{path}.port");
             findings.error(Problem::error("endpoint.port", place, "0 is not a port"));
         }
-        let shared = Shared { name, service, port: model.port, path, resolved, health };
+        let shared = Shared { name, port: model.port, path, resolved };
         let place = format!("services.{name}");
+        settings::judge(service, &place, &mut findings);
+        let balancing = &service.load_balancing;
+        let hash_key = (balancing.algorithm == Balance::ConsistentHash)
+            .then(|| HashKey::compile(balancing, &format!("{place}.loadBalancing"), &mut findings));
         let outlines = outline(service, name, &place, &mut findings)?;
-        let versions: Vec<Version> =
-            outlines.iter().map(|outline| outline.compile(&shared, &mut findings)).collect();
+        let state = Arc::new(ServiceState::new(name, service, &upstreams.health));
+        let versions: Vec<Version> = outlines
+            .iter()
+            .map(|outline| outline.compile(&shared, service, &state, upstreams, &mut findings))
+            .collect();
 
         if service.versions.is_empty() && !model.splits.is_empty() {
             findings.error(
@@ -89,12 +91,36 @@ impl Upstream {
         }
         let names: Vec<&str> = outlines.iter().map(|outline| outline.name).collect();
         let headers = &config.identity_headers;
-        let split = SplitPlan::compile(model, &names, headers, path, &mut findings);
+        let mut split = SplitPlan::compile(model, &names, headers, path, &mut findings);
+        match &mut split {
+            Some(split) => {
+                split.roll_out(model, metrics, &upstreams.rollouts, path, &mut findings);
+            }
+            None if model.rollout.is_some() => findings.error(
+                Problem::error("rollout", format!("{path}.rollout"), "there is nothing to raise")
+                    .help("list the old version and the new one in `splits`"),
+            ),
+            None => {}
+        }
         (!findings.refused()).then(|| Self {
             service: name.into(),
             versions: versions.into(),
             split,
+            hash_key,
         })
+    }
+
+    /// The rollout that is under way, where there is one.
+    #[must_use]
+    pub fn rollout(&self) -> Option<&Arc<Rollout>> {
+        self.split.as_ref()?.rollout.as_ref()
+    }
+
+    /// Notes how a request ended: its version, its status and the time it took.
+    pub fn observe(&self, version: usize, status: u16, took: std::time::Duration) {
+        if let Some(split) = &self.split {
+            split.observe(version, status, took);
+        }
     }
 
     /// Which version takes the request, and why. `entropy` serves splits keyed by `random`.
@@ -103,6 +129,14 @@ impl Upstream {
         self.split.as_ref().map_or(Bucket { version: 0, bucket: None, part: None }, |split| {
             split.choose(facts, entropy)
         })
+    }
+}
+
+impl Upstream {
+    /// The hash of what keeps a request's caller on one endpoint; 0 where nothing does.
+    #[must_use]
+    pub fn hash(&self, facts: &Facts<'_>) -> u64 {
+        self.hash_key.as_ref().map_or(0, |key| key.hash(facts))
     }
 }
 
@@ -127,37 +161,40 @@ fn unknown_service(name: &str, config: &Config, path: &str, findings: &mut Findi
 struct Outline<'a> {
     name: &'a str,
     endpoints: &'a [model::Endpoint],
+    discovery: Option<&'a model::Discovery>,
     place: String,
 }
 
 impl Outline<'_> {
-    fn compile(&self, shared: &Shared<'_>, findings: &mut Findings<'_>) -> Version {
-        let mut compiled = Vec::with_capacity(self.endpoints.len());
+    fn compile(
+        &self,
+        shared: &Shared<'_>,
+        service: &model::Service,
+        state: &Arc<ServiceState>,
+        upstreams: &Upstreams,
+        findings: &mut Findings<'_>,
+    ) -> Version {
+        let mut listed = Vec::with_capacity(self.endpoints.len());
         for (index, endpoint) in self.endpoints.iter().enumerate() {
             let place = format!("{}[{index}]", self.place);
-            compiled.extend(shared.endpoints(endpoint, &place, findings));
+            listed.extend(shared.listed(endpoint, &place, findings));
         }
-        if compiled.is_empty() {
-            self.report_empty(shared, findings);
+        if let Some(discovery) = self.discovery {
+            let places = (self.place.as_str(), shared.path);
+            let compiled =
+                Source::compile(discovery, shared.port, places, shared.resolved, findings);
+            listed.extend(compiled.map(|(source, port)| Listed::LookedUp {
+                source,
+                port,
+                weight: None,
+            }));
         }
-        Version::new(self.name, compiled)
-    }
-
-    /// A version that ends up without endpoints is an error of its own only where nobody has
-    /// said why.
-    fn report_empty(&self, shared: &Shared<'_>, findings: &mut Findings<'_>) {
-        let told = findings.refused()
-            || self.endpoints.iter().enumerate().any(|(index, endpoint)| {
-                let host = split_address(&endpoint.address).map_or("", |(host, _)| host);
-                findings.mentions(&format!("{}[{index}]", self.place), host)
-            });
-        if !told {
-            findings.error(Problem::error(
-                "endpoint.unresolved",
-                self.place.as_str(),
-                format!("no endpoint of service `{}` has an address", shared.name),
-            ));
-        }
+        settings::judge_weights(self.endpoints, &self.place, findings);
+        let template = PeerTemplate::new(shared, service, &upstreams.credentials, findings);
+        let fixed: Vec<Instance> = listed.iter().filter_map(Listed::fixed).cloned().collect();
+        let pool = Arc::new(Pool::new(state, template, &fixed, &upstreams.health));
+        let sources = upstreams.directory.subscribe(&pool, listed, &upstreams.health);
+        Version { name: self.name.into(), pool, sources }
     }
 }
 
@@ -169,19 +206,28 @@ fn outline<'a>(
     findings: &mut Findings<'_>,
 ) -> Option<Vec<Outline<'a>>> {
     let layout = |message: String| Problem::error("service.layout", place, message);
-    match (service.endpoints.as_slice(), service.versions.as_slice()) {
-        ([], []) => findings.error(
-            layout(format!("service `{name}` has neither endpoints nor versions"))
-                .help("give it `endpoints`, or `versions` that have them"),
-        ),
-        (endpoints @ [_, ..], []) => {
-            let place = format!("{place}.endpoints");
-            return Some(vec![Outline { name: DEFAULT_VERSION, endpoints, place }]);
+    let given = (&service.discovery, service.endpoints.as_slice(), service.versions.as_slice());
+    let only = |endpoints, discovery, key: &str| {
+        let place = format!("{place}.{key}");
+        Some(vec![Outline { name: DEFAULT_VERSION, endpoints, discovery, place }])
+    };
+    match given {
+        (Some(source), [], []) => return only(&[], Some(source), "discovery"),
+        (None, endpoints @ [_, ..], []) => return only(endpoints, None, "endpoints"),
+        (None, [], versions @ [_, ..]) => {
+            return Some(outline_versions(versions, place, findings));
         }
-        ([], versions) => return Some(outline_versions(versions, place, findings)),
-        (_, _) => findings.error(
+        (None, [], []) => findings.error(
+            layout(format!("service `{name}` has neither endpoints nor versions"))
+                .help("give it `endpoints`, `discovery`, or `versions` that have them"),
+        ),
+        (None, _, _) => findings.error(
             layout(format!("service `{name}` has both endpoints and versions"))
                 .help("move the endpoints into a version, or leave the versions out"),
+        ),
+        (Some(_), _, _) => findings.error(
+            layout(format!("service `{name}` has endpoints or versions beside `discovery`"))
+                .help("give it one of them; a version can have a `discovery` of its own"),
         ),
     }
     None
@@ -209,17 +255,24 @@ fn outline_versions<'a>(
                 format!("an earlier version is named `{}` too", version.name),
             ));
         }
-        if version.endpoints.is_empty() {
+        let wrong = match (version.endpoints.as_slice(), &version.discovery) {
+            ([], None) => Some("has no endpoints"),
+            ([_, ..], Some(_)) => Some("has both endpoints and `discovery`"),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
             findings.error(Problem::error(
                 "service.version",
                 format!("{place}.endpoints"),
-                format!("version `{}` has no endpoints", version.name),
+                format!("version `{}` {wrong}", version.name),
             ));
         }
+        let key = if version.discovery.is_some() { "discovery" } else { "endpoints" };
         outlines.push(Outline {
             name: &version.name,
             endpoints: &version.endpoints,
-            place: format!("{place}.endpoints"),
+            discovery: version.discovery.as_ref(),
+            place: format!("{place}.{key}"),
         });
     }
     outlines

@@ -2,11 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::affinity::Affinity;
 use super::findings::Findings;
+use super::{Rollout, Rollouts};
 use crate::edge::Facts;
 use crate::model::{self, Problem, Problems};
+use crate::telemetry::Metrics;
 
 /// The number of buckets that keys fall into (R043).
 pub const BUCKETS: u32 = 10_000;
@@ -30,6 +34,8 @@ pub(super) struct SplitPlan {
     /// The version of buckets that no share covers: the last with a weight (R045, T23).
     rest: usize,
     affinity: Affinity,
+    /// Raises the share of the last version at the cost of the first.
+    pub(super) rollout: Option<Arc<Rollout>>,
 }
 
 /// A version takes the buckets from where the share before it ends up to, not including,
@@ -76,7 +82,30 @@ impl SplitPlan {
             }
         }
         check_sum(&model.splits, path, findings);
-        Some(Self { shares: shares.into(), rest: rest?, affinity })
+        Some(Self { shares: shares.into(), rest: rest?, affinity, rollout: None })
+    }
+
+    /// Puts the split under a rollout; `path` is that of the upstream.
+    pub(super) fn roll_out(
+        &mut self,
+        model: &model::Upstream,
+        metrics: &Metrics,
+        rollouts: &Rollouts,
+        path: &str,
+        findings: &mut Findings<'_>,
+    ) {
+        let Some(rollout) = &model.rollout else { return };
+        check_rollout(model, rollout, path, findings);
+        if !findings.refused() {
+            self.rollout = Some(rollouts.of(&model.service, rollout, metrics));
+        }
+    }
+
+    /// Notes how a request to a version ended, where that decides about a rollout.
+    pub(super) fn observe(&self, version: usize, status: u16, took: Duration) {
+        if let Some(rollout) = &self.rollout {
+            rollout.observe(version == self.rest, status, took);
+        }
     }
 
     /// The version of a request.
@@ -86,6 +115,11 @@ impl SplitPlan {
     }
 
     fn version(&self, bucket: u32) -> usize {
+        if let Some(rollout) = &self.rollout {
+            // The new version takes the highest buckets, as the last of a fixed split does.
+            let old = self.shares.first().map_or(self.rest, |share| share.version);
+            return if bucket < BUCKETS - rollout.share().min(BUCKETS) { old } else { self.rest };
+        }
         self.shares
             .iter()
             .find(|share| bucket < share.below)
@@ -122,6 +156,46 @@ fn check_split(
             )
             .help("give each version one share, the sum of both"),
         );
+    }
+}
+
+/// A rollout is between two versions, of which the last is the new one and begins with the share
+/// of the first step.
+fn check_rollout(
+    model: &model::Upstream,
+    rollout: &model::Rollout,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
+    let place = |key: &str| format!("{path}.rollout.{key}");
+    let mut wrong = |key: &str, what: String, help: &str| {
+        findings.error(Problem::error("rollout", place(key), what).help(help));
+    };
+    if model.splits.len() != 2 {
+        let help = "list the old version and the new one in `splits`, in this order";
+        wrong("version", "a rollout is between two versions".to_owned(), help);
+    } else if model.splits.last().is_some_and(|last| last.version != rollout.version) {
+        let what = format!("`{}` is not the last version of `splits`", rollout.version);
+        wrong("version", what, "put the new version last");
+    }
+    let rising = rollout.steps.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
+    let within = rollout.steps.iter().all(|step| (1..=BUCKETS).contains(step));
+    if rollout.steps.is_empty() || !rising || !within {
+        let help = "write rising shares from 1 to 10000, as in `[100, 500, 2500, 10000]`";
+        wrong("steps", "the steps do not rise".to_owned(), help);
+    } else if model.splits.last().is_some_and(|last| Some(&last.weight) != rollout.steps.first()) {
+        let help = "give the new version the share of the first step in `splits`";
+        wrong("steps", "the first step is not the weight in `splits`".to_owned(), help);
+    }
+    if rollout.hold.get().is_zero() {
+        wrong("hold", "a step is held for some time".to_owned(), "write a span, as in `10m`");
+    }
+    let sound = |number: f64, least: f64| number.is_finite() && number >= least;
+    if !sound(rollout.max_error_percent, 0.0) {
+        wrong("maxErrorPercent", "this is not a margin".to_owned(), "write 0 or more");
+    }
+    if !sound(rollout.max_latency_ratio, 1.0) {
+        wrong("maxLatencyRatio", "this is not a ratio".to_owned(), "write 1 or more");
     }
 }
 

@@ -4,15 +4,27 @@
 //! Every test has a gateway and ports of its own, so that they run in parallel and in any order.
 //! Nothing sleeps for a fixed time and nothing is tried twice. The parts are in `tests/kit`.
 
+mod actions;
 mod admission;
 mod auth;
+mod balancing;
+mod breaker;
 mod cache;
 mod cli;
+mod connections;
 mod degraded;
+mod discovery;
 mod drain;
+mod health;
 mod limits;
 mod observability;
+mod protocols;
 mod reload;
+mod retries;
+mod rollout;
+mod routing;
+mod tls;
+mod tls_upstream;
 mod upstreams;
 
 use std::net::SocketAddr;

@@ -83,7 +83,8 @@ fn facts_are_read_under_their_configured_names() {
 
 #[test]
 fn the_configuration_knows_a_tenant_better_than_the_token() {
-    let tenants = BTreeMap::from([("acme".to_owned(), Tenant { status: "SUSPENDED".into() })]);
+    let tenants =
+        BTreeMap::from([("acme".to_owned(), Tenant { status: "SUSPENDED".into(), hosts: vec![] })]);
     let tenants = Tenants::new(&tenants);
     let status = |tenant: &str| {
         let claims = json!({"sub": "u", "tenant_id": tenant, "tenant_status": "ACTIVE"});

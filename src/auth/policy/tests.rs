@@ -70,6 +70,30 @@ fn required_needs_somebody_who_can_pass() {
     );
 }
 
+/// A listener may verify certificates for the sake of transport; then they are nobody's login.
+#[test]
+fn certificates_are_accepted_only_where_the_route_names_them() {
+    let listener = "listeners: [{name: a, address: '0.0.0.0:1', tls: {certificates: [], \
+                    clientCertificate: {mode: optional, caFile: ca.pem}}}]\n";
+    let asking = providers(&format!("{listener}{KEY}"));
+    for (written, accepted) in [
+        ("{auth: required}", "required (API key)"),
+        ("{auth: {methods: []}}", "required (API key)"),
+        ("{auth: {methods: [clientCertificate]}}", "required (client certificate)"),
+        (
+            "{auth: {methods: [clientCertificate, apiKey]}}",
+            "required (API key or client certificate)",
+        ),
+    ] {
+        assert_eq!(policy(&asking, written).to_string(), accepted, "{written}");
+    }
+    let found = problems(&providers("{}"), "{auth: {methods: [clientCertificate]}}");
+    assert_eq!(lines(&found), ["auth.methods routes[3].policies.auth.methods"]);
+    assert!(!found.has_errors(), "a listener may be added later");
+    let nobody = problems(&providers(listener), "{auth: required}");
+    assert_eq!(lines(&nobody), ["auth.nobody routes[3].policies.auth"]);
+}
+
 #[test]
 fn unknown_providers_are_errors_with_a_suggestion() {
     let found = problems(&three(), "{auth: {providers: [alpha, bata]}}");

@@ -29,6 +29,7 @@ fn read(part: &KeyPart, identity: Option<&Identity>) -> Option<Vec<u8>> {
         headers: &headers,
         client: IpAddr::from([1, 2, 3, 4]),
         peer_trusted: false,
+        certificate: None,
     };
     let facts = Facts { view: &view, identity, request_id: "rid", route: "orders" };
     Part::compile(part).unwrap().read(&facts).map(Cow::into_owned)

@@ -14,13 +14,14 @@ fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
         .collect()
 }
 
-fn peer() -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, 1], 4711))
+fn connection() -> &'static Connection {
+    let peer = ([10, 0, 0, 1], 4711).into();
+    Box::leak(Box::new(Connection::cleartext(peer, peer)))
 }
 
 fn fault(target: &str, lines: &[(&'static str, &str)]) -> Option<Fault> {
     let uri: Uri = target.parse().unwrap();
-    RequestView::read(&Method::GET, &uri, &headers(lines), peer(), false, &limits())
+    RequestView::read(&Method::GET, &uri, &headers(lines), connection(), &limits())
         .err()
         .map(|reject| reject.fault)
 }
@@ -29,10 +30,10 @@ fn fault(target: &str, lines: &[(&'static str, &str)]) -> Option<Fault> {
 fn a_request_is_read_into_one_form() {
     let uri: Uri = "//a/%7ex?q=%7e".parse().unwrap();
     let headers = headers(&[("host", "A.example:80"), ("x-forwarded-proto", "https")]);
-    let view = RequestView::read(&Method::GET, &uri, &headers, peer(), false, &limits()).unwrap();
+    let view = RequestView::read(&Method::GET, &uri, &headers, connection(), &limits()).unwrap();
     assert_eq!((&*view.host, &*view.path, view.query), ("a.example", "/a/~x", Some("q=%7e")));
     assert_eq!((view.scheme, view.peer_trusted), (Scheme::Http, false));
-    assert_eq!(view.client, peer().ip());
+    assert_eq!(view.client, connection().peer.ip());
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn a_trusted_peer_speaks_for_its_client() {
         ("x-forwarded-proto", "https"),
     ]);
     let uri = Uri::from_static("/");
-    let view = RequestView::read(&Method::GET, &uri, &headers, peer(), false, &limits).unwrap();
+    let view = RequestView::read(&Method::GET, &uri, &headers, connection(), &limits).unwrap();
     assert_eq!(view.client, IpAddr::from([203, 0, 113, 9]));
     assert_eq!((view.scheme, view.peer_trusted), (Scheme::Https, true));
 }
@@ -84,7 +85,7 @@ fn the_first_cookie_of_a_name_is_found() {
     headers.insert(HOST, HeaderValue::from_static("h"));
     let uri = Uri::from_static("/");
     let limits = EdgeLimits { headers: 9, header_bytes: 999, ..limits() };
-    let view = RequestView::read(&Method::GET, &uri, &headers, peer(), false, &limits).unwrap();
+    let view = RequestView::read(&Method::GET, &uri, &headers, connection(), &limits).unwrap();
     assert_eq!(view.cookie("a"), Some("1"));
     assert_eq!(view.cookie("b"), Some("2"), "`b ` is another name");
     assert_eq!(view.cookie("c"), Some("3=4"));

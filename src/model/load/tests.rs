@@ -20,9 +20,9 @@ fn placed(loaded: &Loaded, paths: &[&str]) -> Vec<(String, Option<usize>)> {
 
 const ROUTES: &str = "\
 routes:
-  - {name: a, match: {}, upstream: {}}
+  - {match: {}, upstream: {service: s}}
   - {name: b, match: {}, upstream: {service: s}}
-  - {name: c, match: {}, upstream: text}
+  - {name: [c], match: {}, upstream: {service: s}}
   - name: d
     match: {}
     upstream: {service: s, splits: [{version: v}, {version: w, weight: 1}]}

@@ -15,6 +15,7 @@ fn model(name: &str, test: &str) -> FieldMatch {
         contains: given("contains"),
         present: (kind == "present").then(|| value == "true"),
         regex: given("regex"),
+        trusted_only: false,
     }
 }
 
@@ -31,16 +32,27 @@ fn holds(condition: &Condition, query: Option<&str>, lines: &[&[u8]]) -> bool {
         .iter()
         .map(|line| (HeaderName::from_static("x-a"), HeaderValue::from_bytes(line).unwrap()))
         .collect();
-    condition.holds(&RequestView {
+    judge(condition, query, &headers, false) == Standing::Holds
+}
+
+fn judge(
+    condition: &Condition,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    peer_trusted: bool,
+) -> Standing {
+    let view = RequestView {
         method: &Method::GET,
         scheme: Scheme::Http,
         host: "h".into(),
         path: "/".into(),
         query,
-        headers: &headers,
+        headers,
         client: IpAddr::from([127, 0, 0, 1]),
-        peer_trusted: false,
-    })
+        peer_trusted,
+        certificate: None,
+    };
+    condition.judge(&view, &Caller::default())
 }
 
 fn holds_for(test: &str, lines: &[&[u8]]) -> bool {
@@ -149,4 +161,47 @@ fn wrong_conditions_are_reported() {
     let mut problems = Problems::default();
     assert!(Condition::query(&model("", "exact:a"), "p", &mut problems).is_none());
     assert!(problems.has_errors());
+}
+
+#[test]
+fn a_header_for_trusted_proxies_counts_only_from_them() {
+    let with = |trusted_only, test: &str| {
+        let model = FieldMatch { trusted_only, ..model("x-a", test) };
+        Condition::header(&model, "p", &mut Problems::default()).unwrap()
+    };
+    let headers = HeaderMap::from_iter([(
+        HeaderName::from_static("x-a"),
+        HeaderValue::from_static("enabled"),
+    )]);
+    let (enabled, absent) = ("exact:enabled", "present:false");
+    assert_eq!(judge(&with(true, enabled), None, &headers, true), Standing::Holds);
+    assert_eq!(judge(&with(true, enabled), None, &headers, false), Standing::Fails);
+    assert_eq!(judge(&with(false, enabled), None, &headers, false), Standing::Holds);
+    assert_eq!(judge(&with(true, absent), None, &HeaderMap::new(), true), Standing::Holds);
+    assert_eq!(judge(&with(true, absent), None, &HeaderMap::new(), false), Standing::Fails);
+    assert_eq!(judge(&with(true, absent), None, &headers, true), Standing::Fails);
+    assert_eq!(with(true, enabled).to_string(), "header `x-a` from a trusted proxy is `enabled`");
+}
+
+#[test]
+fn versions_are_compared_without_their_letter() {
+    let asks = |wanted: &str, lines: &[&'static str]| {
+        let wanted = Condition::version(wanted, "p", &mut Problems::default()).unwrap();
+        let line = |line: &&'static str| (ACCEPT_VERSION, HeaderValue::from_static(line));
+        let headers: HeaderMap = lines.iter().map(line).collect();
+        judge(&wanted, None, &headers, false) == Standing::Holds
+    };
+    for version in ["v2", "2", "V2", " v2 "] {
+        assert!(asks("v2", &[version]) && asks("2", &[version]), "{version:?}");
+        assert!(!asks("v1", &[version]) && !asks("v2.0", &[version]), "{version:?}");
+    }
+    for lines in [&[][..], &[""], &["v"], &["v2, v1"], &["v2", "v1"], &["v2", "v2"], &["22"]] {
+        assert!(!asks("v2", lines), "{lines:?}");
+    }
+    assert!(asks("2024-01-31", &["2024-01-31"]));
+    for wrong in ["", "v", "v 2", "v1,v2", "v2;q=1", "v\u{fc}"] {
+        let mut problems = Problems::default();
+        assert!(Condition::version(wrong, "p", &mut problems).is_none(), "{wrong}");
+        assert_eq!(problems.0[0].code, INVALID);
+    }
 }

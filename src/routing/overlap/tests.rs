@@ -1,13 +1,11 @@
 use serde_json::{Value, json};
 
-use crate::model::{Problem, Problems, Severity};
-use crate::routing::Table;
-use crate::routing::tests::config;
+use crate::model::{Problem, Severity};
+use crate::routing::join::COMPARISONS;
+use crate::routing::tests::compile;
 
 fn problems(matches: &[Value]) -> Vec<Problem> {
-    let mut problems = Problems::default();
-    Table::compile(&config(matches), &mut problems);
-    problems.0
+    compile(matches).1.0
 }
 
 /// The places of ambiguous routes.
@@ -132,15 +130,80 @@ fn conditions_that_contradict_each_other_are_told() {
     assert_eq!((found[0].severity, found[0].code), (Severity::Warning, "route.never"));
 }
 
+/// The places of ambiguous routes among these, all for one path.
+fn tied(conditions: &[Value]) -> usize {
+    let on_path = |when: &Value| {
+        let mut when = when.clone();
+        when["path"] = json!("/x");
+        when
+    };
+    ambiguous(&conditions.iter().map(on_path).collect::<Vec<_>>()).len()
+}
+
 #[test]
-fn ten_thousand_tenants_of_one_path_are_no_work() {
-    let matches: Vec<Value> = (0..10_000)
-        .map(|i| {
-            let tenant = json!({"name": "x-tenant", "exact": i.to_string()});
-            json!({"path": "/x", "headers": [tenant, {"name": "x-a", "exact": "1"}]})
-        })
-        .collect();
-    assert_eq!(problems(&matches), []);
+fn versions_tenants_and_regions_tell_routes_apart() {
+    let version = |version: &str| json!({"acceptVersion": version});
+    assert_eq!(tied(&[version("v1"), version("v2")]), 0);
+    assert_eq!(tied(&[version("v2"), version("2")]), 1, "two spellings of one version");
+    let tenant = |names: Value| json!({"tenant": names});
+    assert_eq!(tied(&[tenant(json!("acme")), tenant(json!(["globex", "initech"]))]), 0);
+    assert_eq!(tied(&[tenant(json!(["acme", "globex"])), tenant(json!(["globex"]))]), 1);
+    let region = |places: Value| json!({"region": places});
+    assert_eq!(tied(&[region(json!("DE")), region(json!(["FR", "US"]))]), 0);
+    assert_eq!(tied(&[region(json!(["DE", "US"])), region(json!(["US"]))]), 1);
+    assert_eq!(tied(&[region(json!("continent:EU")), region(json!("continent:AS"))]), 0);
+    assert_eq!(tied(&[region(json!("continent:EU")), region(json!("DE"))]), 1);
+    let plan = |plan: &str| json!({"claims": [{"name": "plan", "exact": plan}]});
+    assert_eq!(tied(&[plan("pro"), plan("basic")]), 0);
+    assert_eq!(tied(&[plan("pro"), plan("pro")]), 1);
+    assert_eq!(tied(&[plan("pro"), version("v1")]), 1, "different fields");
+    let trusted =
+        |value: &str| json!({"headers": [{"name": "x-a", "exact": value, "trustedOnly": true}]});
+    assert_eq!(tied(&[trusted("1"), trusted("2")]), 0);
+    assert_eq!(tied(&[trusted("1"), json!({"headers": [{"name": "x-a", "exact": "1"}]})]), 1);
+}
+
+/// A token may prove one plan while the key beside it proves another.
+#[test]
+fn callers_of_different_credentials_are_different_callers() {
+    let plan = |plan: &str, auth: Value| {
+        let claim = json!({"name": "plan", "exact": plan});
+        json!({"claims": [claim], "auth": auth})
+    };
+    let key = || json!({"methods": ["apiKey"]});
+    assert_eq!(tied(&[plan("pro", key()), plan("basic", json!("required"))]), 1);
+    assert_eq!(tied(&[plan("pro", key()), plan("basic", key())]), 0);
+    let hosted = json!({"tenant": "acme", "auth": "none"});
+    assert_eq!(tied(&[hosted.clone(), json!({"tenant": "globex", "auth": "none"})]), 0);
+    assert_eq!(tied(&[hosted, json!({"tenant": "globex"})]), 1);
+    // Nor is one shadowed by the other.
+    let mut high = plan("pro", key());
+    high["priority"] = json!(1);
+    assert_eq!(problems(&[high.clone(), plan("pro", json!("required"))]), []);
+    assert_eq!(problems(&[high, plan("pro", key())])[0].code, "route.shadowed");
+}
+
+/// Compares ten thousand routes of one path; returns how many pairs were looked at.
+fn comparisons(route: impl Fn(usize) -> Value) -> u64 {
+    let before = COMPARISONS.get();
+    assert_eq!(problems(&(0..10_000).map(route).collect::<Vec<_>>()), []);
+    COMPARISONS.get() - before
+}
+
+#[test]
+fn ten_thousand_routes_of_one_path_are_no_work() {
+    let header = |name: &str, value: usize| json!({"name": name, "exact": value.to_string()});
+    let by_header = |i| json!({"path": "/x", "headers": [header("x-t", i), header("x-a", 1)]});
+    assert!(comparisons(by_header) < 100_000);
+    // Two fields, each of which leaves half of them together.
+    let by_two = |i: usize| {
+        let own = if i.is_multiple_of(2) { "x-even" } else { "x-odd" };
+        json!({"path": "/x", "headers": [header("x-a", i % 2), header(own, i)]})
+    };
+    assert!(comparisons(by_two) < 100_000);
+    // Expressions that no literal beginning tells apart.
+    let by_segment = |i| json!({"pathRegex": format!("/[a-z]+/items-{i}/[0-9]+")});
+    assert!(comparisons(by_segment) < 100_000);
     // And copies end the search early instead of reporting fifty million pairs.
     let copies = vec![json!({"path": "/x"}); 10_000];
     assert_eq!(problems(&copies).len(), super::PAIRS_MAX);

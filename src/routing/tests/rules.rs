@@ -158,13 +158,11 @@ fn head_goes_where_get_goes_unless_listed() {
 
 #[test]
 fn every_problem_of_every_route_is_reported() {
-    let mut problems = Problems::default();
-    let config = config(&[
+    let (table, problems) = compile(&[
         json!({"host": "a b", "pathPrefix": "v1", "methods": ["get", "GE T"], "headers": [
             {"name": "x"}, {"name": "x y", "exact": "1"}], "query": [{"name": ""}]}),
         json!({"pathRegex": "("}),
     ]);
-    let table = Table::compile(&config, &mut problems);
     let found: Vec<_> = problems.0.iter().map(|p| (p.code, p.path.as_str())).collect();
     assert_eq!(
         found,
@@ -202,7 +200,7 @@ fn a_trace_says_why() {
             Verdict::Outranked(why) => format!("outranked: {why}"),
             Verdict::Failed(why) => format!("failed: {why}"),
         };
-        let candidates = table.trace(&Request::new(request).view());
+        let candidates = table.trace(&Request::new(request).view(), &Caller::default());
         candidates.into_iter().map(|c| (c.name.to_string(), words(c.verdict))).collect()
     };
     let told = trace("GET a/x/y?q");
@@ -221,5 +219,6 @@ fn a_trace_says_why() {
     );
     assert_eq!(trace("GET a/x/y")[0].0, "low");
     assert!(trace("POST a/x/y?q")[1].1.contains("`post`"), "{:?}", trace("POST a/x/y?q"));
-    assert!(matches!(table.find(&Request::new("GET c/").view()), Found::Route(_)));
+    let found = table.find(&Request::new("GET c/").view(), &Caller::default());
+    assert!(matches!(found, Found::Route(_)));
 }

@@ -64,3 +64,18 @@ fn a_chain_of_ten_thousand_keys_needs_no_stack() {
     let root = add(&mut tries, &keys.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(tries.longest(root, "a".repeat(5_000).as_bytes()), Some(4_999));
 }
+
+#[test]
+fn any_byte_may_follow_any_other() {
+    let keys: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![b'/', byte]).collect();
+    let keys: Vec<(&[u8], u32)> = keys.iter().map(Vec::as_slice).zip(0..).collect();
+    for step in [1, 3, 64] {
+        let mut tries = Tries::default();
+        let some: Vec<_> = keys.iter().copied().step_by(step).collect();
+        let root = tries.add(&some);
+        for (key, value) in &keys {
+            let expected = some.contains(&(*key, *value)).then_some(*value);
+            assert_eq!(tries.longest(root, key), expected, "{key:?} of every {step}");
+        }
+    }
+}

@@ -56,7 +56,8 @@ fn the_peer_is_ready_but_for_the_timeouts_of_the_route() {
     idleTimeout: 20s
     endpoints: [{address: '[::1]:8080'}]",
     );
-    let endpoint = &upstream.versions[0].endpoints[0];
+    let set = upstream.versions[0].pool.current();
+    let endpoint = &set.endpoints[0];
     assert_eq!(&*endpoint.name, "[::1]:8080");
     assert_eq!(endpoint.peer.address().as_inet(), Some(&endpoint.address));
     assert!(!endpoint.peer.is_tls());
@@ -74,7 +75,7 @@ fn services_do_not_share_connections() {
   users: {endpoints: [{address: 10.0.0.1:80}]}";
     let reuse = |service: &str| {
         let upstream = sound(&format!("{{service: {service}}}"), services);
-        upstream.versions[0].endpoints[0].peer.reuse_hash()
+        upstream.versions[0].pool.current().endpoints[0].peer.reuse_hash()
     };
     assert_eq!(reuse("orders"), reuse("orders"));
     assert_ne!(reuse("orders"), reuse("users"));

@@ -3,8 +3,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Upstream;
-use crate::model::{Problem, Problems, Resolved};
-use crate::upstream::HealthBoard;
+use crate::model::{Problems, Resolved};
+use crate::upstream::Upstreams;
 use crate::upstream::fixtures::{codes, compile, config, sound};
 
 fn refused(upstream: &str, services: &str) -> Problems {
@@ -40,7 +40,8 @@ fn the_seed_example_compiles() {
     assert_eq!(&*upstream.service, "checkout-api");
     assert_eq!(upstream.versions.len(), 1);
     assert_eq!(&*upstream.versions[0].name, "default");
-    let names: Vec<&str> = upstream.versions[0].endpoints.iter().map(|e| &*e.name).collect();
+    let set = upstream.versions[0].pool.current();
+    let names: Vec<&str> = set.endpoints.iter().map(|e| &*e.name).collect();
     assert_eq!(names, ["10.0.0.1:8080", "10.0.0.2:8080"]);
 }
 
@@ -85,7 +86,7 @@ fn a_split_needs_versions() {
 fn the_port_is_said_once() {
     let services = "  a: {endpoints: [{address: 10.0.0.1:80}, {address: 10.0.0.2}]}";
     let same = sound("{service: a, port: 80}", services);
-    assert_eq!(&*same.versions[0].endpoints[1].name, "10.0.0.2:80");
+    assert_eq!(&*same.versions[0].pool.current().endpoints[1].name, "10.0.0.2:80");
 
     let problems = refused("{service: a, port: 81}", services);
     assert_eq!(codes(&problems), [("endpoint.port", "routes[0].upstream.port")]);
@@ -112,47 +113,54 @@ fn a_host_with_several_addresses_makes_several_endpoints() {
     let (upstream, problems) = compile("{service: a}", &services, &resolved);
     assert_eq!(problems, Problems::default());
     let upstream = upstream.unwrap();
-    let names: Vec<&str> = upstream.versions[0].endpoints.iter().map(|e| &*e.name).collect();
+    let set = upstream.versions[0].pool.current();
+    let names: Vec<&str> = set.endpoints.iter().map(|e| &*e.name).collect();
     assert_eq!(names, ["10.0.0.1:80", "[2001:db8::1]:80"]);
 }
 
 #[test]
-fn a_host_without_addresses_is_left_out() {
+fn a_host_without_addresses_is_waited_for() {
     let resolved = hosts(&[("orders", &["10.0.0.1"])]);
     let services = config("  a: {endpoints: [{address: 'gone:80'}, {address: 'orders:80'}]}");
     let (upstream, problems) = compile("{service: a}", &services, &resolved);
     assert_eq!(problems, Problems::default());
-    assert_eq!(upstream.unwrap().versions[0].endpoints.len(), 1);
+    let upstream = upstream.unwrap();
+    assert_eq!(upstream.versions[0].pool.current().endpoints.len(), 1);
+    assert_eq!(&*upstream.versions[0].sources[0], "dns:gone");
+
+    let upstream = sound("{service: a}", "  a: {endpoints: [{address: 'gone:80'}]}");
+    assert!(upstream.versions[0].pool.current().endpoints.is_empty());
 }
 
 #[test]
-fn a_version_without_any_address_is_an_error_unless_it_was_told() {
-    let services = "  a: {endpoints: [{address: 'gone:80'}]}";
-    let problems = refused("{service: a}", services);
-    assert_eq!(codes(&problems), [("endpoint.unresolved", "services.a.endpoints")]);
+fn discovery_stands_alone() {
+    let layout = [("service.layout", "services.a")];
+    let found = "discovery: {file: /a}";
+    let beside = format!("  a: {{{found}, endpoints: [{{address: 10.0.0.1:80}}]}}");
+    assert_eq!(codes(&refused("{service: a}", &beside)), layout);
+    let beside = format!("  a: {{{found}, versions: [{{name: v1, {found}}}]}}");
+    assert_eq!(codes(&refused("{service: a}", &beside)), layout);
 
-    let told = Problem::warning("any", "services.a.endpoints[0].address", "cannot be resolved");
-    let mut problems = Problems(vec![told]);
-    let compiled = Upstream::compile(
-        &serde_yaml::from_str("{service: a}").unwrap(),
-        &config(services),
-        &Resolved::default(),
-        &HealthBoard::default(),
-        "routes[0].upstream",
-        &mut problems,
+    let both = format!(
+        "  a: {{versions: [{{name: v1, {found}, endpoints: [{{address: 10.0.0.1:80}}]}}]}}"
     );
-    assert_eq!(problems.0.len(), 1);
-    assert!(compiled.unwrap().versions[0].endpoints.is_empty());
+    let version = [("service.version", "services.a.versions[0].endpoints")];
+    assert_eq!(codes(&refused("{service: a}", &both)), version);
+
+    let upstream = sound("{service: a}", &format!("  a: {{versions: [{{name: v1, {found}}}]}}"));
+    assert_eq!(&*upstream.versions[0].sources[0], "file:/a");
 }
 
 #[test]
 fn what_is_wrong_with_a_service_is_told_once_and_stops_every_route() {
     let (config, resolved) = (config("  a: {}"), Resolved::default());
-    let health = HealthBoard::default();
+    let health = Upstreams::default();
+    let metrics = crate::telemetry::Metrics::new().unwrap();
     let mut problems = Problems::default();
     for route in ["routes[0].upstream", "routes[1].upstream"] {
         let model = serde_yaml::from_str("{service: a}").unwrap();
-        let compiled = Upstream::compile(&model, &config, &resolved, &health, route, &mut problems);
+        let compiled =
+            Upstream::compile(&model, &config, &resolved, &health, &metrics, route, &mut problems);
         assert!(compiled.is_none());
     }
     assert_eq!(problems.0.len(), 1);
@@ -161,15 +169,16 @@ fn what_is_wrong_with_a_service_is_told_once_and_stops_every_route() {
 #[test]
 fn health_outlives_the_snapshot() {
     let config = config("  a: {endpoints: [{address: 10.0.0.1:80}]}");
-    let (resolved, health) = (Resolved::default(), HealthBoard::default());
+    let (resolved, health) = (Resolved::default(), Upstreams::default());
+    let metrics = crate::telemetry::Metrics::new().unwrap();
     let mut problems = Problems::default();
     let mut compile = || {
         let model = serde_yaml::from_str("{service: a}").unwrap();
-        Upstream::compile(&model, &config, &resolved, &health, "", &mut problems).unwrap()
+        Upstream::compile(&model, &config, &resolved, &health, &metrics, "", &mut problems).unwrap()
     };
     let (old, new) = (compile(), compile());
     assert!(Arc::ptr_eq(
-        &old.versions[0].endpoints[0].health,
-        &new.versions[0].endpoints[0].health
+        &old.versions[0].pool.current().endpoints[0].health,
+        &new.versions[0].pool.current().endpoints[0].health
     ));
 }

@@ -4,12 +4,14 @@
 //! that a connection was reused. Tests of a gateway need all of that visible.
 
 mod connection;
+mod http2;
 mod request;
 mod response;
 
 use std::net::SocketAddr;
 
 pub use connection::RawConnection;
+pub use http2::Http2Client;
 pub use request::Request;
 pub use response::Response;
 

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 server under origins and the identity provider: real sockets, keep-alive, and a
+//! The HTTP server under origins and the identity provider: real sockets, keep-alive, and a
 //! switch to turn it off and on again at the same address.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,14 +11,15 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
-use crate::{Context, Result, ports};
+use crate::{Context, Result, TlsServer, ports};
 
 /// An answer: whole, or in pieces as they come.
 pub(crate) type Answer = hyper::Response<Either<Full<Bytes>, Pieces>>;
@@ -35,13 +36,31 @@ pub(crate) trait Handler: Send + Sync + 'static {
 
 /// The connection that a request came on.
 #[derive(Clone, Default)]
-pub(crate) struct Connection(Arc<AtomicBool>);
+pub(crate) struct Connection {
+    reset: Arc<AtomicBool>,
+    /// The name that the client asked for in its TLS handshake.
+    pub(crate) server_name: Option<String>,
+    /// The client's certificate, in DER.
+    pub(crate) certificate: Option<Vec<u8>>,
+}
 
 impl Connection {
     /// Makes closing this connection a reset (RST) instead of an orderly end.
     pub(crate) fn reset_on_close(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.reset.store(true, Ordering::SeqCst);
     }
+}
+
+/// What a server speaks.
+#[derive(Clone, Debug, Default)]
+pub enum Speaks {
+    /// HTTP/1.1 in clear text.
+    #[default]
+    Http1,
+    /// HTTP/2 in clear text, with prior knowledge.
+    Http2,
+    /// What is agreed on by ALPN, behind TLS.
+    Tls(TlsServer),
 }
 
 /// Breaks a connection off.
@@ -78,6 +97,7 @@ const BIND_DEADLINE: std::time::Duration = std::time::Duration::from_secs(5);
 pub(crate) struct HttpServer {
     address: SocketAddr,
     handler: Arc<dyn Handler>,
+    speaks: Mutex<Speaks>,
     accepting: Mutex<Option<JoinHandle<()>>>,
     accepted: Arc<AtomicU64>,
 }
@@ -85,10 +105,20 @@ pub(crate) struct HttpServer {
 impl HttpServer {
     /// Starts on a port; 0 takes a free one.
     pub(crate) async fn start(handler: Arc<dyn Handler>, port: u16) -> Result<Self> {
+        Self::start_speaking(Speaks::Http1, handler, port).await
+    }
+
+    /// Starts a server of another protocol.
+    pub(crate) async fn start_speaking(
+        speaks: Speaks,
+        handler: Arc<dyn Handler>,
+        port: u16,
+    ) -> Result<Self> {
         let port = if port == 0 { ports::free()? } else { port };
         let server = Self {
             address: (Ipv4Addr::LOCALHOST, port).into(),
             handler,
+            speaks: Mutex::new(speaks),
             accepting: Mutex::new(None),
             accepted: Arc::default(),
         };
@@ -134,12 +164,19 @@ impl HttpServer {
             .unwrap_or_else(|_| Err(std::io::ErrorKind::AddrInUse.into()))
     }
 
+    /// Speaks something else from the next [`HttpServer::restart`] on.
+    pub(crate) fn speak(&self, speaks: Speaks) {
+        *self.speaks.lock() = speaks;
+    }
+
     /// Listens again at the same address.
     pub(crate) async fn restart(&self) -> Result<()> {
         self.stop().await;
         let listener = self.bind().await.context(format_args!("origin at {}", self.address))?;
-        let task =
-            tokio::spawn(accept(listener, Arc::clone(&self.handler), Arc::clone(&self.accepted)));
+        let speaks = self.speaks.lock().clone();
+        let ends = Ends::new(&speaks)?;
+        let (handler, accepted) = (Arc::clone(&self.handler), Arc::clone(&self.accepted));
+        let task = tokio::spawn(accept(listener, ends, handler, accepted));
         *self.accepting.lock() = Some(task);
         Ok(())
     }
@@ -153,23 +190,76 @@ impl Drop for HttpServer {
     }
 }
 
+/// [`Speaks`], ready for connections.
+#[derive(Clone)]
+enum Ends {
+    Http1,
+    Http2,
+    Tls(TlsAcceptor),
+}
+
+impl Ends {
+    fn new(speaks: &Speaks) -> Result<Self> {
+        Ok(match speaks {
+            Speaks::Http1 => Self::Http1,
+            Speaks::Http2 => Self::Http2,
+            Speaks::Tls(server) => Self::Tls(TlsAcceptor::from(server.config()?)),
+        })
+    }
+
+    /// Serves one connection to its end.
+    async fn serve(self, stream: TcpStream, handler: Arc<dyn Handler>) -> Option<()> {
+        let mut connection = Connection::default();
+        let socket = Socket { stream, reset: Arc::clone(&connection.reset) };
+        let acceptor = match self {
+            Self::Http1 => return serve(socket, false, connection, handler).await,
+            Self::Http2 => return serve(socket, true, connection, handler).await,
+            Self::Tls(acceptor) => acceptor,
+        };
+        let stream = acceptor.accept(socket).await.ok()?;
+        let (_, session) = stream.get_ref();
+        connection.server_name = session.server_name().map(str::to_owned);
+        connection.certificate =
+            session.peer_certificates().and_then(|list| list.first()).map(|leaf| leaf.to_vec());
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        serve(stream, http2, connection, handler).await
+    }
+}
+
+async fn serve<S>(
+    stream: S,
+    http2: bool,
+    connection: Connection,
+    handler: Arc<dyn Handler>,
+) -> Option<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service =
+        service_fn(move |request| Arc::clone(&handler).handle(request, connection.clone()));
+    let stream = TokioIo::new(stream);
+    if http2 {
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        server.serve_connection(stream, service).await.ok()
+    } else {
+        let server = hyper::server::conn::http1::Builder::new();
+        server.serve_connection(stream, service).await.ok()
+    }
+}
+
 /// Accepts for ever; dropping this future drops its connections with it.
-async fn accept(listener: TcpListener, handler: Arc<dyn Handler>, accepted: Arc<AtomicU64>) {
+async fn accept(
+    listener: TcpListener,
+    ends: Ends,
+    handler: Arc<dyn Handler>,
+    accepted: Arc<AtomicU64>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         accepted.fetch_add(1, Ordering::SeqCst);
         let _ = stream.set_nodelay(true);
-        let handler = Arc::clone(&handler);
-        connections.spawn(async move {
-            let connection = Connection::default();
-            let socket = Socket { stream, connection: connection.clone() };
-            let service =
-                service_fn(move |request| Arc::clone(&handler).handle(request, connection.clone()));
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(socket), service)
-                .await;
-        });
+        connections.spawn(ends.clone().serve(stream, Arc::clone(&handler)));
         while connections.try_join_next().is_some() {}
     }
 }
@@ -177,12 +267,12 @@ async fn accept(listener: TcpListener, handler: Arc<dyn Handler>, accepted: Arc<
 /// A stream that can end with a reset.
 struct Socket {
     stream: TcpStream,
-    connection: Connection,
+    reset: Arc<AtomicBool>,
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if self.connection.0.load(Ordering::SeqCst) {
+        if self.reset.load(Ordering::SeqCst) {
             let _ = self.stream.set_zero_linger();
         }
     }
@@ -213,7 +303,7 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<std::io::Result<()>> {
         // An orderly shutdown would send FIN first; a reset must come instead of it.
-        if self.connection.0.load(Ordering::SeqCst) {
+        if self.reset.load(Ordering::SeqCst) {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(task)

@@ -1,7 +1,8 @@
 //! What the tests and the demo run the gateway against: real servers on loopback.
 //!
 //! Nothing here pretends. [`Origin`] and [`Issuer`] are HTTP servers, [`Redis`] is a
-//! `redis-server` process, [`Gateway`] is the binary in a process of its own, and
+//! `redis-server` process, [`NameServer`] an authoritative DNS server, [`Consul`] speaks the part
+//! of Consul's HTTP API that gateways use, [`Gateway`] is the binary in a process of its own, and
 //! [`RawConnection`] puts bytes on a socket. What a test needs and the machine lacks is an error
 //! that says how to get it; nothing is skipped.
 //!
@@ -9,25 +10,43 @@
 //! hold an answer back until [`Origin::release`].
 
 mod client;
+mod consul;
+mod dns;
 mod error;
 mod evidence;
 mod gateway;
+mod geo;
+pub mod grpc;
+mod grpc_health;
+pub mod http2;
 mod http_server;
 mod issuer;
+mod manual;
 pub mod metrics;
 mod murmur3;
 mod origin;
 pub mod ports;
 mod process;
 mod redis;
+mod tls;
 pub mod wait;
+mod websocket;
 
-pub use client::{RawConnection, Request, Response, send};
+pub use client::{Http2Client, RawConnection, Request, Response, send};
+pub use consul::{Consul, ConsulMood, Registration};
+pub use dns::{DnsMood, NameServer};
 pub use error::{Context, Error, Failure, Outcome, Result};
 pub use gateway::{Gateway, Setup};
+pub use geo::GeoDatabase;
+pub use grpc_health::GrpcHealth;
 pub use issuer::{Algorithm, Issuer, Mood, RSA_PUBLIC_PEM, Signature, TokenBuilder};
+pub use manual::{Exchange, ManualOrigin};
 pub use murmur3::murmur3_32;
-pub use origin::{Habit, Origin, RawOrigin, Seen};
+pub use origin::{Habit, Origin, RawOrigin, Seen, Speaks, Step, Taken, WireOrigin};
 pub use process::{Exit, Process};
 pub use redis::{Redis, Reply};
 pub use rustix::process::Signal;
+pub use tls::{
+    Agreed, Authority, Leaf, Pair, PairFiles, TLS12, TLS13, TlsClient, TlsConnection, TlsServer,
+};
+pub use websocket::{Message, WebSocket, WebSocketError, WebSocketOrigin};

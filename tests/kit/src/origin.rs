@@ -2,6 +2,7 @@
 
 mod raw;
 mod script;
+mod wire;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -16,9 +17,11 @@ use tokio::sync::watch;
 use crate::http_server::{Abort, Answer, Connection, Handler, HttpServer};
 use crate::{Result, wait};
 
+pub use crate::http_server::Speaks;
 pub use raw::RawOrigin;
+pub use wire::{Step, Taken, WireOrigin};
 
-/// An HTTP/1.1 server on loopback that does what the path of each request asks for, and
+/// An HTTP server on loopback that does what the path of each request asks for, and
 /// remembers what it saw.
 ///
 /// A verb may stand anywhere in the path, so that it works below any route's prefix:
@@ -56,6 +59,13 @@ pub struct Seen {
     pub body_length: Option<usize>,
     /// SHA-256 of the body in hexadecimal.
     pub body_sha256: Option<String>,
+    /// `HTTP/1.1` or `HTTP/2.0`. Of HTTP/2 the target is the path alone, and the authority is
+    /// the header `host`.
+    pub version: String,
+    /// The name that the client asked for in its TLS handshake.
+    pub server_name: Option<String>,
+    /// The client's certificate, in DER.
+    pub certificate: Option<Vec<u8>>,
 }
 
 impl Seen {
@@ -104,6 +114,11 @@ impl Origin {
 
     /// Starts an origin on a port; 0 takes a free one.
     pub async fn start_on(name: &str, port: u16) -> Result<Self> {
+        Self::start_speaking(name, port, Speaks::Http1).await
+    }
+
+    /// Starts an origin that speaks something else, on a port; 0 takes a free one.
+    pub async fn start_speaking(name: &str, port: u16, speaks: Speaks) -> Result<Self> {
         let state = Arc::new(State {
             name: name.to_owned(),
             habit: Mutex::default(),
@@ -112,7 +127,7 @@ impl Origin {
             released: watch::Sender::new(BTreeSet::new()),
         });
         let handler: Arc<dyn Handler> = Arc::clone(&state) as Arc<dyn Handler>;
-        Ok(Self { server: HttpServer::start(handler, port).await?, state })
+        Ok(Self { server: HttpServer::start_speaking(speaks, handler, port).await?, state })
     }
 
     /// Where it listens.
@@ -128,6 +143,12 @@ impl Origin {
 
     /// Listens again, on the same port.
     pub async fn restart(&self) -> Result<()> {
+        self.server.restart().await
+    }
+
+    /// Closes all connections and speaks something else, on the same port.
+    pub async fn speak(&self, speaks: Speaks) -> Result<()> {
+        self.server.speak(speaks);
         self.server.restart().await
     }
 
@@ -195,21 +216,31 @@ impl Origin {
 
 impl State {
     /// Notes a request; returns its number, from 1.
-    fn note(&self, request: &hyper::Request<Incoming>) -> usize {
-        let headers = request
+    fn note(&self, request: &hyper::Request<Incoming>, connection: &Connection) -> usize {
+        let mut headers: Vec<(String, String)> = request
             .headers()
             .iter()
             .map(|(name, value)| {
                 (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
             })
             .collect();
+        let mut target = request.uri().to_string();
+        if request.version() == hyper::Version::HTTP_2 {
+            target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+            if let Some(authority) = request.uri().authority() {
+                headers.insert(0, ("host".to_owned(), authority.to_string()));
+            }
+        }
         let mut seen = self.seen.lock();
         seen.push(Seen {
             method: request.method().to_string(),
-            target: request.uri().to_string(),
+            target,
             headers,
             body_length: None,
             body_sha256: None,
+            version: format!("{:?}", request.version()),
+            server_name: connection.server_name.clone(),
+            certificate: connection.certificate.clone(),
         });
         self.arrivals.send_modify(|count| *count += 1);
         seen.len()
@@ -237,7 +268,7 @@ impl Handler for State {
         request: hyper::Request<Incoming>,
         connection: Connection,
     ) -> Pin<Box<dyn Future<Output = std::result::Result<Answer, Abort>> + Send>> {
-        let serial = self.note(&request);
+        let serial = self.note(&request, &connection);
         let habit = *self.habit.lock();
         Box::pin(async move {
             match habit {

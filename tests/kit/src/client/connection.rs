@@ -3,20 +3,24 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::net::tcp::ReadHalf;
 use tokio::time::Instant;
 
 use super::{Request, Response};
-use crate::{Context, Error, Result, wait};
+use crate::{Agreed, Context, Error, Result, TlsClient, wait};
 
 /// Most header fields read.
 const FIELDS_MAX: usize = 128;
 
-/// A TCP connection on which whatever one likes is sent, and responses are read one by one.
+/// A TCP connection, perhaps with TLS.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// A connection on which whatever one likes is sent, and responses are read one by one.
 pub struct RawConnection {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
+    local: SocketAddr,
     host: String,
     /// What was read beyond the last response.
     buffer: Vec<u8>,
@@ -29,27 +33,44 @@ impl RawConnection {
             .await?
             .context(format_args!("connect to {address}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, host: address.to_string(), buffer: Vec::new() })
+        let local = stream.local_addr()?;
+        let (stream, host) = (Box::new(stream), address.to_string());
+        Ok(Self { stream, local, host, buffer: Vec::new() })
+    }
+
+    /// Connects by TLS to a server that is called `name`.
+    pub async fn tls(tls: &TlsClient, address: SocketAddr, name: &str) -> Result<(Self, Agreed)> {
+        let (stream, agreed) = tls.connect(address, name).await?;
+        let local = stream.get_ref().0.local_addr()?;
+        let (stream, host) = (Box::new(stream), name.to_owned());
+        Ok((Self { stream, local, host, buffer: Vec::new() }, agreed))
     }
 
     /// The client's end.
     pub fn local(&self) -> Result<SocketAddr> {
-        Ok(self.stream.local_addr()?)
+        Ok(self.local)
     }
 
     /// Sends bytes.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.write_all(bytes).await.context("send")
+        self.stream.write_all(bytes).await.context("send")?;
+        self.stream.flush().await.context("send")
+    }
+
+    /// Says that nothing more will be sent; answers can still be read.
+    pub async fn finish(&mut self) -> Result<()> {
+        self.stream.shutdown().await.context("finish")
     }
 
     /// Sends a request and reads the answer, which may come before all of the request is sent.
     pub async fn request(&mut self, request: &Request) -> Result<Response> {
         let bytes = request.to_bytes(&self.host);
         let start = Instant::now();
-        let (mut reader, mut writer) = self.stream.split();
+        let (mut reader, mut writer) = tokio::io::split(&mut self.stream);
         let send = async {
             // A peer that refuses the request may stop reading it; its answer is what counts.
             let _ = writer.write_all(&bytes).await;
+            let _ = writer.flush().await;
             std::future::pending::<()>().await;
         };
         let head = request.method() == "HEAD";
@@ -67,8 +88,13 @@ impl RawConnection {
 
     /// Reads one response to a request that was not HEAD.
     pub async fn response(&mut self) -> Result<Response> {
-        let (mut reader, _writer) = self.stream.split();
-        let read = read_response(&mut reader, &mut self.buffer, false);
+        let read = read_response(&mut self.stream, &mut self.buffer, false);
+        wait::within("a response", read).await?
+    }
+
+    /// Reads one response to a HEAD, which has no body whatever its header says.
+    pub async fn head_response(&mut self) -> Result<Response> {
+        let read = read_response(&mut self.stream, &mut self.buffer, true);
         wait::within("a response", read).await?
     }
 
@@ -104,7 +130,7 @@ enum Framing {
 
 /// Reads one response, after any interim ones (1xx).
 async fn read_response(
-    reader: &mut ReadHalf<'_>,
+    reader: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,
     head: bool,
 ) -> Result<Response> {
@@ -130,7 +156,7 @@ async fn read_response(
 }
 
 async fn read_head(
-    reader: &mut ReadHalf<'_>,
+    reader: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,
     head: bool,
 ) -> Result<(Response, Framing)> {
@@ -184,7 +210,10 @@ fn framing(response: &Response, head: bool) -> Result<Framing> {
     }
 }
 
-async fn read_chunks(reader: &mut ReadHalf<'_>, buffer: &mut Vec<u8>) -> Result<Vec<u8>> {
+async fn read_chunks(
+    reader: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let line = read_line(reader, buffer).await?;
@@ -202,7 +231,11 @@ async fn read_chunks(reader: &mut ReadHalf<'_>, buffer: &mut Vec<u8>) -> Result<
 }
 
 /// Reads until the buffer holds this many bytes.
-async fn fill(reader: &mut ReadHalf<'_>, buffer: &mut Vec<u8>, length: usize) -> Result<()> {
+async fn fill(
+    reader: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    length: usize,
+) -> Result<()> {
     while buffer.len() < length {
         if reader.read_buf(buffer).await? == 0 {
             return Err(Error::new(format!(
@@ -214,7 +247,7 @@ async fn fill(reader: &mut ReadHalf<'_>, buffer: &mut Vec<u8>, length: usize) ->
     Ok(())
 }
 
-async fn read_line(reader: &mut ReadHalf<'_>, buffer: &mut Vec<u8>) -> Result<String> {
+async fn read_line(reader: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Result<String> {
     loop {
         if let Some(at) = buffer.windows(2).position(|pair| pair == b"\r\n") {
             let line = buffer.drain(..at + 2).take(at).collect::<Vec<u8>>();

@@ -51,6 +51,10 @@ pub(super) async fn answer(
         Verb::Status(status) => {
             let mut response = echo(&state, &seen, serial);
             *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+            if response.status() == StatusCode::NO_CONTENT {
+                // HTTP/1 would leave the body out by itself, HTTP/2 would not.
+                *response.body_mut() = Either::Left(Full::default());
+            }
             response
         }
         Verb::Delay(wait) => {
