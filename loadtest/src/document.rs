@@ -18,6 +18,9 @@ pub const LIMIT: &str = "per-user";
 /// Routes beside the measured one, so that finding it is no foregone conclusion.
 pub const NEIGHBOURS: usize = 100;
 
+/// Routes of [`many`], beside the measured one.
+pub const MANY: usize = 10_000;
+
 /// Where a gateway listens, and what it is given.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -77,6 +80,23 @@ routes:
     policies: {{auth: none}}
 "
     )
+}
+
+/// The same among ten thousand routes on as many paths, as version `version`.
+#[must_use]
+pub fn many(place: &Place, version: u32) -> String {
+    let mut text = format!("configVersion: {version}\n{}", plain(place));
+    for number in 0..MANY {
+        let (team, area) = (number % 97, number % 13);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "  - {{name: route-{number}, match: {{host: '{HOST}', \
+             pathPrefix: /team-{team}/area-{area}/service-{number}}}, \
+             upstream: {{service: orders}}, policies: {{auth: none}}}}"
+        );
+    }
+    text
 }
 
 /// Answers from the cache: public, so that no token is looked at.

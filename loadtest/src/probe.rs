@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+use crate::document::HOST;
 use crate::{Context, Error, Result};
 
 /// Longest wait for an answer.
@@ -44,6 +45,54 @@ pub async fn get(address: SocketAddr, target: &str, headers: &str) -> Result<Ans
         .context(format_args!("GET {target} at {address}"))?
         .context(format_args!("GET {target} at {address}"))?;
     read(&answer).context(format_args!("GET {target} at {address}: not an HTTP answer"))
+}
+
+/// Opens a connection, has one request answered on it, and leaves it open.
+pub async fn keep_alive(address: SocketAddr) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await.context(address)?;
+    stream.set_nodelay(true).context(address)?;
+    again(&mut stream).await?;
+    Ok(stream)
+}
+
+/// Has another request answered on a connection.
+pub async fn again(stream: &mut TcpStream) -> Result<()> {
+    let exchange = async {
+        let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+        while !is_whole(&answer) {
+            let bytes = stream.read(&mut piece).await?;
+            if bytes == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            answer.extend(piece.iter().take(bytes));
+        }
+        std::io::Result::Ok(answer)
+    };
+    let answer = timeout(PATIENCE, exchange).await.context("an answer")?.context("an answer")?;
+    let answer = read(&answer).context("not an HTTP answer")?;
+    if answer.status == 200 { Ok(()) } else { Err(Error::new(answer.head)) }
+}
+
+/// Whether an answer with a `Content-Length` has come whole.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    length.is_some_and(|length| body.len() >= length)
+}
+
+/// The largest number that a label of a metric has.
+#[must_use]
+pub fn label(text: &str, name: &str, label: &str) -> Option<f64> {
+    let wanted = format!("{label}=\"");
+    let lines = text.lines().filter(|line| line.starts_with(name));
+    let values = lines.filter_map(|line| line.split_once(&wanted)?.1.split('"').next());
+    values.filter_map(|value| value.parse().ok()).reduce(f64::max)
 }
 
 /// Whether something accepts connections there.

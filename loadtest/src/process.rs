@@ -163,6 +163,15 @@ impl Process {
         parse_stat(&text, ticks_per_second).context(file)
     }
 
+    /// Memory that it holds, in bytes.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let file = format!("/proc/{}/status", self.pid);
+        let text = std::fs::read_to_string(&file).context(&file)?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+        kib.map(|kib| kib * 1024).context(file)
+    }
+
     /// Kills it and waits until it is gone.
     pub async fn stop(mut self) -> Result<()> {
         self.child.kill().await.context(format_args!("stop {}", self.name))

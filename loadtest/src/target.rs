@@ -35,6 +35,8 @@ pub enum Kind {
     Bare,
     /// The gateway with one route and no policy.
     Plain,
+    /// The same among ten thousand routes.
+    Many,
     /// The gateway with everything switched on, limits in Redis.
     Full,
     /// The same without Redis: limits on the node.
@@ -45,7 +47,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, the yardstick first.
-    pub const ALL: [Self; 5] = [Self::Bare, Self::Plain, Self::Full, Self::Local, Self::Hit];
+    pub const ALL: [Self; 6] =
+        [Self::Bare, Self::Plain, Self::Many, Self::Full, Self::Local, Self::Hit];
 
     /// Its name on the command line and in the table.
     #[must_use]
@@ -53,6 +56,7 @@ impl Kind {
         match self {
             Self::Bare => "bare",
             Self::Plain => "plain",
+            Self::Many => "many",
             Self::Full => "full",
             Self::Local => "local",
             Self::Hit => "hit",
@@ -65,6 +69,7 @@ impl Kind {
         match self {
             Self::Bare => "a bare Pingora proxy: the yardstick",
             Self::Plain => "the gateway, one route, no policy, no access log",
+            Self::Many => "the same among 10,000 routes",
             Self::Full => {
                 "token (cached), scope, limit in Redis, cache (not stored), sticky split, log"
             }
@@ -81,7 +86,7 @@ impl Kind {
             ("tidegate_upstream_picks_total", &[("service", "orders")]);
         match self {
             Self::Bare => &[],
-            Self::Plain => &[PICKS],
+            Self::Plain | Self::Many => &[PICKS],
             Self::Full => &[
                 PICKS,
                 TOKENS,
@@ -206,6 +211,7 @@ impl Setting {
             access_log: None,
             requests: self.orders.clone(),
             process,
+            place: None,
         })
     }
 
@@ -221,6 +227,7 @@ impl Setting {
         let document = match kind {
             Kind::Hit => document::hit(&place),
             Kind::Full | Kind::Local => document::full(&place),
+            Kind::Many => document::many(&place, 1),
             Kind::Bare | Kind::Plain => document::plain(&place),
         };
         let file = place.file("yaml");
@@ -245,6 +252,7 @@ impl Setting {
             access_log: access_log.then(|| place.file("access.log")),
             requests: if kind == Kind::Hit { self.kept.clone() } else { self.orders.clone() },
             process,
+            place: Some(place),
         })
     }
 }
@@ -258,9 +266,35 @@ pub struct Target {
     access_log: Option<PathBuf>,
     requests: PathBuf,
     process: Process,
+    place: Option<Place>,
 }
 
 impl Target {
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Memory that its process holds, in bytes.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        self.process.resident_bytes()
+    }
+
+    /// Replaces the configuration of a gateway among ten thousand routes by one with this version.
+    pub fn reconfigure(&self, version: u32) -> Result<()> {
+        let place = self.place.as_ref().context("the bare proxy has no configuration")?;
+        let (file, new) = (place.file("yaml"), place.file("new"));
+        std::fs::write(&new, document::many(place, version)).context(new.display())?;
+        std::fs::rename(&new, &file).context(file.display())
+    }
+
+    /// Version of the configuration in force.
+    pub async fn applied(&self) -> Result<f64> {
+        let metrics = self.counters().await?;
+        Ok(probe::label(&metrics, "tidegate_config_info", "version").unwrap_or(0.0))
+    }
+
     /// Sends it load for so many seconds; errors are found in the rounds that follow.
     pub async fn warm_up(&self, wrk: &Wrk, options: &Options, seconds: u64) -> Result<()> {
         wrk.run(self.address, &self.requests, options.load, seconds).await?;
