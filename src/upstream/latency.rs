@@ -1,22 +1,17 @@
 //! How long a service's answers have taken lately, without a lock.
 //!
-//! A histogram on a logarithmic scale: four steps to each doubling, so that a percentile is at
-//! most a quarter too high. When it is full every count is halved, so that old answers fade.
+//! A histogram; when it is full every count is halved, so that old answers fade.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use super::scale::{STEPS, longest, step};
 
 /// Answers after which all counts are halved.
 const FULL: u32 = 4096;
 
 /// Answers without which nothing can be said.
 const ENOUGH: u32 = 20;
-
-/// Steps to each doubling, as a power of two.
-const STEP_BITS: u32 = 2;
-
-/// Steps in all: up to 2^25 microseconds, which is longer than any timeout (R177).
-const STEPS: usize = 25 << STEP_BITS;
 
 /// How long answers take.
 #[derive(Debug)]
@@ -69,39 +64,12 @@ impl Latency {
     }
 }
 
-/// The step that a time falls into.
-fn step(took: Duration) -> usize {
-    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1 << STEP_BITS);
-    let doublings = micros.ilog2();
-    let within = (micros >> (doublings - STEP_BITS)) & ((1 << STEP_BITS) - 1);
-    let index = u64::from((doublings - STEP_BITS) << STEP_BITS) + within;
-    usize::try_from(index).unwrap_or(usize::MAX).min(STEPS - 1)
-}
-
-/// The longest time of a step.
-fn longest(step: usize) -> Duration {
-    let (doublings, within) = (step >> STEP_BITS, step % (1 << STEP_BITS));
-    Duration::from_micros(((1 << STEP_BITS) as u64 + within as u64 + 1) << doublings)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
-    }
-
-    #[test]
-    fn a_step_holds_what_it_says() {
-        for micros in (1..5000).chain([30_000_000, 33_000_000]) {
-            let took = Duration::from_micros(micros);
-            let longest = longest(step(took));
-            assert!(took <= longest, "{took:?} {longest:?}");
-            assert!(micros < 8 || longest <= took.mul_f64(1.26), "{took:?} {longest:?}");
-        }
-        assert_eq!(step(Duration::MAX), STEPS - 1);
-        assert_eq!(step(Duration::ZERO), 0);
     }
 
     #[test]

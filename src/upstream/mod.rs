@@ -28,6 +28,7 @@ mod pool;
 mod probe;
 mod report;
 mod rollout;
+mod scale;
 mod selection;
 mod service;
 mod settings;

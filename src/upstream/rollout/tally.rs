@@ -3,15 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Ranges of time, four for each doubling of microseconds: a percentile is known to a fifth.
-const RANGES: usize = 27 * 4;
+use crate::upstream::scale::{STEPS, longest, step};
 
 /// Counts without a lock.
 #[derive(Debug)]
 pub(super) struct Tally {
     failed: AtomicU64,
     /// Requests by the range that their time falls into.
-    took: [AtomicU64; RANGES],
+    took: [AtomicU64; STEPS],
 }
 
 impl Default for Tally {
@@ -25,7 +24,7 @@ impl Tally {
         if status >= 500 {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(range) = self.took.get(range_of(took)) {
+        if let Some(range) = self.took.get(step(took)) {
             range.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -45,12 +44,12 @@ impl Tally {
 pub(super) struct Counts {
     pub(super) requests: u64,
     failed: u64,
-    took: [u64; RANGES],
+    took: [u64; STEPS],
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        Self { requests: 0, failed: 0, took: [0; RANGES] }
+        Self { requests: 0, failed: 0, took: [0; STEPS] }
     }
 }
 
@@ -82,38 +81,13 @@ impl Counts {
             seen += count;
             seen >= wanted
         });
-        range.map_or(Duration::ZERO, end_of)
+        range.map_or(Duration::ZERO, longest)
     }
-}
-
-fn range_of(took: Duration) -> usize {
-    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(4);
-    let doubling = micros.ilog2();
-    // The two bits below the highest tell the quarter.
-    let quarter = usize::try_from((micros >> (doubling - 2)) & 3).unwrap_or(0);
-    ((doubling as usize - 2) * 4 + quarter).min(RANGES - 1)
-}
-
-fn end_of(range: usize) -> Duration {
-    let (doubling, quarter) = (range / 4 + 2, range % 4);
-    Duration::from_micros((5 + quarter as u64) << (doubling - 2))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_time_falls_into_a_range_that_ends_above_it_and_no_more_than_a_quarter() {
-        for micros in (4..5_000).chain([59_999, 60_000, 1_000_000, 30_000_000]) {
-            let took = Duration::from_micros(micros);
-            let end = end_of(range_of(took));
-            assert!(end > took, "{micros}");
-            assert!(end <= took * 5 / 4 + Duration::from_micros(1), "{micros}: {end:?}");
-        }
-        assert_eq!(range_of(Duration::ZERO), 0);
-        assert_eq!(range_of(Duration::MAX), RANGES - 1);
-    }
 
     #[test]
     fn percentiles_count_requests() {
