@@ -167,8 +167,9 @@ pub struct CircuitBreaker {
     pub max_connections: Option<u32>,
     /// Requests that wait for a connection; more give 503.
     pub max_pending: u32,
-    /// Share of failures, in percent of the attempts of `window`, that opens the circuit: while it
-    /// is open, requests give 503. 0 never opens it. Failures are those of `ejection`.
+    /// Share of failures, in percent of the requests of `window`, that opens the circuit: while it
+    /// is open, requests give 503. 0 never opens it. Failures are those of `ejection`; an attempt
+    /// that is repeated is none.
     pub error_percent: u32,
     /// Requests in `window` below which `errorPercent` means nothing.
     pub min_requests: u32,

@@ -221,7 +221,11 @@ impl ProxyHttp for Gateway {
         stream::answered(ctx, response.status, now)?;
         finish::answered(ctx, response.status.as_u16(), now);
         reply::end_hop(response);
-        retry::judge_status(session, response, ctx, now)
+        retry::judge_status(session, response, ctx, now)?;
+        if let Some(attempt) = &ctx.endpoint {
+            attempt.is_last(now);
+        }
+        Ok(())
     }
 
     /// Each piece of an answer, as it comes from the service.

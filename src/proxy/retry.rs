@@ -125,6 +125,9 @@ pub(super) fn judge(
             (_, Some(reason)) => repeat(session, ctx, reason, Duration::ZERO, now),
             _ => false,
         };
+    if let Some(attempt) = ctx.endpoint.as_ref().filter(|_| !again) {
+        attempt.is_last(now);
+    }
     e.set_retry(again);
     e
 }

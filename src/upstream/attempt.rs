@@ -25,6 +25,8 @@ pub struct Attempt {
 const NOTHING: u8 = 0;
 const WELL: u8 = 1;
 const FAILED: u8 = 2;
+/// It failed, and its request with it.
+const FINAL: u8 = 3;
 
 impl Attempt {
     pub(super) fn new(
@@ -76,15 +78,24 @@ impl Attempt {
     }
 
     fn fail(&self, fault: Fault, now: Moment) {
-        if self.told.swap(FAILED, Relaxed) == FAILED {
+        if matches!(self.told.load(Relaxed), FAILED | FINAL) {
             return;
         }
+        self.told.store(FAILED, Relaxed);
         let in_a_row = self.endpoint.health.request_failed(fault);
         let service = &self.set.service;
         if service.ejection.failed(&self.set, &self.endpoint, in_a_row, self.probe, now) {
             service.memory.ejections.fetch_add(1, Relaxed);
         }
-        service.outcome(true, self.trial, now);
+    }
+
+    /// The request ends with this attempt. If it failed, that counts for the service's circuit; an
+    /// attempt that is repeated elsewhere does not, for it is what clients get that counts.
+    pub fn is_last(&self, now: Moment) {
+        if self.told.load(Relaxed) == FAILED {
+            self.told.store(FINAL, Relaxed);
+            self.set.service.outcome(true, self.trial, now);
+        }
     }
 }
 

@@ -146,7 +146,7 @@ impl ServiceState {
         self.circuit.as_ref().map(|circuit| circuit.state(now))
     }
 
-    /// An attempt had this outcome.
+    /// A request had this outcome.
     pub(super) fn outcome(&self, failed: bool, trial: bool, now: Moment) {
         if let Some(circuit) = &self.circuit {
             circuit.outcome(failed, if trial { Pass::Trial } else { Pass::Ordinary }, now);

@@ -72,6 +72,25 @@ async fn a_circuit_opens_lets_one_trial_through_and_closes() -> Outcome {
     Ok(())
 }
 
+/// What clients get is what counts: an attempt that is repeated elsewhere with success is no
+/// failed request, and one endpoint that dies does not take its service along.
+#[tokio::test]
+async fn a_dead_endpoint_does_not_open_the_circuit() -> Outcome {
+    let (dead, alive) = (Origin::start("dead").await?, Origin::start("alive").await?);
+    dead.stop().await;
+    let endpoints = list(&[dead.address(), alive.address()]);
+    let config = format!(
+        "services:\n  api: {{endpoints: [{endpoints}], \
+         circuitBreaker: {{errorPercent: 10, minRequests: 2}}}}\n"
+    );
+    let gateway = gateway(config + &open_route("retries: 1")).start().await?;
+    for _ in 0..20 {
+        gateway.get("/").await?.expect(200)?;
+    }
+    assert_eq!(figure(&gateway, "tidegate_upstream_circuit_opened_total").await?, "0");
+    Ok(())
+}
+
 fn held(gateway: &Gateway, target: &str) -> JoinHandle<Result<Response>> {
     let (address, request) = (gateway.address(), Request::get(target));
     tokio::spawn(async move { send(address, &request).await })

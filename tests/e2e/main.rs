@@ -2,7 +2,9 @@
 //! identity provider, a real `redis-server`, all on loopback.
 //!
 //! Every test has a gateway and ports of its own, so that they run in parallel and in any order.
-//! Nothing sleeps for a fixed time and nothing is tried twice. The parts are in `tests/kit`.
+//! Nothing waits a fixed time for something to happen, and nothing is tried twice; where a test
+//! sleeps, a client or a service that is slow on purpose is what it tests. The parts are in
+//! `tests/kit`.
 
 mod actions;
 mod admission;

@@ -349,9 +349,17 @@ async fn an_open_circuit_lets_one_trial_through_at_a_time() {
         let draw = Draw { trial: passage.is_trial(), ..Draw::default() };
         choose(pool(&upstream), &Tried::default(), draw, at(NOW)).unwrap()
     };
+    for _ in 0..8 {
+        let passage = enter(NOW).await.unwrap();
+        // Repeated elsewhere: not yet a failed request.
+        attempt(&passage).answered(503, at(NOW));
+    }
     for _ in 0..4 {
         let passage = enter(NOW).await.unwrap();
-        attempt(&passage).answered(503, at(NOW));
+        let last = attempt(&passage);
+        last.answered(503, at(NOW));
+        last.is_last(at(NOW));
+        last.is_last(at(NOW));
     }
     let refused = enter(NOW + 1).await.unwrap_err();
     assert_eq!(refused.fault, Fault::CircuitOpen);
