@@ -15,10 +15,12 @@
 //! | 1 | [`wire`], [`routing`], [`action`], [`shape`]: one policy each |
 //! | 1 | [`auth`], [`limit`], [`cache`], [`upstream`]: one policy each |
 //! | 0 | [`model`], [`fault`], [`clock`], [`edge`], [`telemetry`]: words, facts, the request |
+//! | 0 | [`link`]: connections to Redis |
 
 pub mod clock;
 pub mod edge;
 pub mod fault;
+pub mod link;
 pub mod model;
 pub mod telemetry;
 

@@ -161,6 +161,7 @@ mod tests {
             method: &Method::POST,
             scheme: Scheme::Http,
             host: "api.example.com".into(),
+            port: None,
             path: "/".into(),
             query: None,
             headers: &headers,

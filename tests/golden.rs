@@ -78,6 +78,7 @@ fn the_words_of_the_seeds_load() {
         Some(Authorization {
             required_scopes: vec!["orders:write".to_owned()],
             tenant_status: vec!["ACTIVE".to_owned()],
+            ..Authorization::default()
         })
     );
     let all = [RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Status(503)];

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer 0: words, facts, the request as data.
-const GROUND: &[&str] = &["clock", "fault", "model", "edge", "telemetry"];
+const GROUND: &[&str] = &["clock", "fault", "model", "edge", "telemetry", "link"];
 /// Layer 1: one policy each. Siblings are strangers.
 const POLICIES: &[&str] =
     &["wire", "routing", "action", "shape", "auth", "limit", "cache", "upstream"];
@@ -20,6 +20,7 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("model", vec![]),
         ("edge", vec!["fault", "model"]),
         ("telemetry", vec!["fault"]),
+        ("link", vec!["clock"]),
         ("snapshot", [GROUND, POLICIES].concat()),
         ("decide", [GROUND, POLICIES, &["snapshot"]].concat()),
         ("live", [GROUND, POLICIES, &["snapshot"]].concat()),
@@ -38,7 +39,9 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
 
 /// Libraries that only some modules may know, so that replacing one stays a local change.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("redis::", &["src/limit/"]),
+    ("redis::", &["src/limit/redis.rs", "src/limit/script.rs", "src/link/", "src/auth/"]),
+    ("sqlx::", &["src/auth/database/"]),
+    ("sfv::", &["src/auth/message_signature/", "src/auth/headers/"]),
     ("reqwest::", &["src/auth/", "src/upstream/discovery/"]),
     ("hickory_resolver::", &["src/upstream/discovery/"]),
     ("jsonwebtoken::", &["src/auth/"]),
@@ -52,7 +55,8 @@ const CONFINED: &[(&str, &[&str])] = &[
             "src/upstream/discovery/consul.rs",
             "src/model/pem.rs",
             "src/snapshot/listeners.rs",
-            "src/auth/fetch.rs",
+            "src/auth/keyset/fetch.rs",
+            "src/auth/introspection/client.rs",
             "src/cli/",
         ],
     ),
@@ -73,7 +77,9 @@ const CONFINED: &[(&str, &[&str])] = &[
             "src/live/",
             "src/server/",
             "src/cli/",
-            "src/auth/source",
+            "src/admin/",
+            "src/auth/keyset/source",
+            "src/auth/revocation/upkeep.rs",
             "src/upstream/discovery/",
         ],
     ),

@@ -11,6 +11,7 @@
 //! | `token` | what does a signature cost, and what a token that has been seen |
 //! | `plan` | limit keys, cache key and split together |
 //! | `path` | all of it, as the gateway does it for an admitted request |
+//! | `caller` | what knowing the caller costs: one route, open and with 1,000 tokens seen before |
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -19,9 +20,10 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use tidegate::auth::{self, KeyRing, KeySource, TokenCache};
+use pingora::http::RequestHeader;
+use tidegate::auth::{self, Answers, Evidence, KeyRing, KeySource, Memory};
 use tidegate::clock::{self, Moment};
-use tidegate::decide::{self, Choice, Outbound, Plan};
+use tidegate::decide::{self, Attempt, Choice, Outbound, Plan};
 use tidegate::edge::{
     Connection, EdgeLimits, Facts, Identity, RequestId, RequestView, TraceContext,
 };
@@ -37,6 +39,9 @@ use tidegate_loadtest::{Context, Error, Result};
 
 /// Tokens that are verified in turn with room for one, so that each is verified anew.
 const COLD_TOKENS: usize = 16;
+
+/// Callers of the group `caller`, each with a token of its own.
+const CALLERS: usize = 1_000;
 
 /// Numbers of routes among which one is found.
 const TABLES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
@@ -58,7 +63,10 @@ fn run(criterion: &mut Criterion) -> Result<()> {
     matching(criterion, folder.path())?;
     token(criterion, &full, &issuer)?;
     plan(criterion, &full, &issuer)?;
-    whole(criterion, &full, &issuer)
+    whole(criterion, &full, &issuer)?;
+    let open = Gateway::compile(folder.path(), document::plain)?;
+    let auth = Gateway::compile(folder.path(), document::auth)?;
+    caller(criterion, &open, &auth, &issuer)
 }
 
 /// A configuration, compiled, and what a process holds beside it.
@@ -113,10 +121,14 @@ impl Gateway {
         &self,
         route: &Route,
         view: &RequestView<'_>,
-        tokens: &TokenCache,
+        memory: &Memory,
     ) -> std::result::Result<Option<Arc<Identity>>, auth::Denied> {
+        auth::authenticate(&route.auth, view, &self.evidence(memory, &Answers::default()))
+    }
+
+    fn evidence<'a>(&'a self, memory: &'a Memory, answers: &'a Answers) -> Evidence<'a> {
         let Self { snapshot, keys, now, .. } = self;
-        auth::authenticate(&route.auth, &snapshot.providers, view, keys, tokens, *now)
+        Evidence { providers: &snapshot.providers, keys, memory, answers, now: *now }
     }
 
     fn tokens_seen(&self, outcome: &str) -> u64 {
@@ -221,7 +233,7 @@ fn token(criterion: &mut Criterion, gateway: &Gateway, issuer: &Issuer) -> Resul
     let first = views.first().context("no tokens")?;
     let route = gateway.find(first)?;
 
-    let narrow = TokenCache::new(1, &gateway.metrics);
+    let narrow = Memory::with_tokens(1, &gateway.metrics);
     let hits = gateway.tokens_seen("hit");
     let mut turns = views.iter().cycle();
     group.bench_function("rs256_cold", |bencher| {
@@ -233,7 +245,7 @@ fn token(criterion: &mut Criterion, gateway: &Gateway, issuer: &Issuer) -> Resul
         return Err(Error::new("rs256_cold found tokens in the cache: it measured nothing"));
     }
 
-    let roomy = TokenCache::new(65_536, &gateway.metrics);
+    let roomy = Memory::with_tokens(65_536, &gateway.metrics);
     identity(gateway, route, first, &roomy)?;
     let misses = gateway.tokens_seen("miss");
     group.bench_function("rs256_cached", |bencher| {
@@ -252,7 +264,7 @@ fn plan(criterion: &mut Criterion, gateway: &Gateway, issuer: &Issuer) -> Result
     let sent = Sent::get(HOST, target, Some(&issuer.token(0)?))?;
     let view = gateway.view(&sent)?;
     let route = gateway.find(&view)?;
-    let tokens = TokenCache::new(16, &gateway.metrics);
+    let tokens = Memory::with_tokens(16, &gateway.metrics);
     let identity = identity(gateway, route, &view, &tokens)?;
     let facts = Facts {
         view: &view,
@@ -279,7 +291,7 @@ fn whole(criterion: &mut Criterion, gateway: &Gateway, issuer: &Issuer) -> Resul
     let target = "/v1/orders/0042/lines?page=3&expand=all&sort=desc";
     let sent = Sent::get(HOST, target, Some(&issuer.token(0)?))?;
     let limits = gateway.limits()?;
-    let tokens = TokenCache::new(65_536, &gateway.metrics);
+    let tokens = Memory::with_tokens(65_536, &gateway.metrics);
     admit(gateway, &sent, limits, &tokens).context("the whole path")?;
     group.bench_function("admitted_with_cached_token", |bencher| {
         bencher.iter(|| admit(gateway, black_box(&sent), limits, &tokens));
@@ -293,6 +305,72 @@ fn whole(criterion: &mut Criterion, gateway: &Gateway, issuer: &Issuer) -> Resul
     });
     group.finish();
     Ok(())
+}
+
+/// The pair of which the difference is what an authenticated request costs more: verdict, look at
+/// the revocations, identity headers, and all the rest of the header that the service gets. The
+/// same requests in both, a thousand tokens in turn, as `compare` does with `open` and `auth`.
+fn caller(
+    criterion: &mut Criterion,
+    open: &Gateway,
+    auth: &Gateway,
+    issuer: &Issuer,
+) -> Result<()> {
+    let mut group = criterion.benchmark_group("caller");
+    let sent: Vec<Sent> = (0..CALLERS)
+        .map(|user| Sent::get(HOST, &format!("/v1/orders/{user:04}"), Some(&issuer.token(user)?)))
+        .collect::<Result<_>>()?;
+    for (name, gateway, is_known) in [("open", open, false), ("authenticated", auth, true)] {
+        let limits = gateway.limits()?;
+        let memory = Memory::with_tokens(65_536, &gateway.metrics);
+        for sent in &sent {
+            let (_, identity) = forward(gateway, sent, limits, &memory).context(name)?;
+            if identity.is_some() != is_known {
+                return Err(Error::new(format!("{name}: the caller should be known: {is_known}")));
+            }
+        }
+        let misses = gateway.tokens_seen("miss");
+        let mut turns = sent.iter().cycle();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                turns.next().map(|sent| forward(gateway, black_box(sent), limits, &memory))
+            });
+        });
+        if gateway.tokens_seen("miss") > misses {
+            return Err(Error::new(format!("{name} verified signatures: it measured nothing")));
+        }
+    }
+    group.finish();
+    Ok(())
+}
+
+/// From a request to the header that the service gets.
+fn forward(
+    gateway: &Gateway,
+    sent: &Sent,
+    limits: &EdgeLimits,
+    memory: &Memory,
+) -> std::result::Result<(RequestHeader, Option<Arc<Identity>>), &'static str> {
+    let code = |reject: Reject| reject.fault.code();
+    let denied = |denied| code(Reject::from(denied));
+    let request_id = RequestId::accept_or_mint(&sent.headers, 1);
+    let trace = TraceContext::continue_or_start(&sent.headers, (1, 1));
+    let view = sent.read(limits).map_err(code)?;
+    let route = find(&gateway.snapshot, &view).map_err(code)?;
+    let identity = gateway.authenticate(route, &view, memory).map_err(denied)?;
+    let answers = Answers::default();
+    let evidence = gateway.evidence(memory, &answers);
+    auth::authorize(&route.auth, identity.as_deref(), &view, &evidence).map_err(denied)?;
+    let peer = sent.connection.peer.ip();
+    let outbound = Outbound::of(&view, &sent.uri, peer, route).map_err(code)?;
+    let mut request = http::Request::new(());
+    *request.method_mut() = sent.method.clone();
+    *request.uri_mut() = sent.uri.clone();
+    *request.headers_mut() = sent.headers.clone();
+    let mut header = RequestHeader::from(request.into_parts().0);
+    let attempt = Attempt { endpoint: None, unix_seconds: gateway.now.unix_seconds() };
+    outbound.prepare(&mut header, route, identity.as_ref(), &request_id, &trace, attempt);
+    Ok((header, identity))
 }
 
 /// The route, where nobody has to know who calls.
@@ -311,7 +389,7 @@ fn admit(
     gateway: &Gateway,
     sent: &Sent,
     limits: &EdgeLimits,
-    tokens: &TokenCache,
+    memory: &Memory,
 ) -> std::result::Result<(Plan, Outbound, TraceContext), &'static str> {
     let code = |reject: tidegate::fault::Reject| reject.fault.code();
     let request_id = RequestId::accept_or_mint(&sent.headers, 1);
@@ -319,11 +397,11 @@ fn admit(
     let view = sent.read(limits).map_err(code)?;
     let route = find(&gateway.snapshot, &view).map_err(code)?;
     route.shape.check(&view).map_err(code)?;
-    let identity = gateway.authenticate(route, &view, tokens).map_err(|denied| match denied {
-        auth::Denied::Reject(reject) => reject.fault.code(),
-        auth::Denied::UnknownKey(_) => "the key is unknown",
-    })?;
-    auth::authorize(&route.auth, identity.as_deref()).map_err(code)?;
+    let denied = |denied| code(Reject::from(denied));
+    let identity = gateway.authenticate(route, &view, memory).map_err(denied)?;
+    let answers = Answers::default();
+    let evidence = gateway.evidence(memory, &answers);
+    auth::authorize(&route.auth, identity.as_deref(), &view, &evidence).map_err(denied)?;
     let facts = Facts {
         view: &view,
         identity: identity.as_deref(),
@@ -341,10 +419,10 @@ fn identity(
     gateway: &Gateway,
     route: &Route,
     view: &RequestView<'_>,
-    tokens: &TokenCache,
+    memory: &Memory,
 ) -> Result<Arc<Identity>> {
     gateway
-        .authenticate(route, view, tokens)
+        .authenticate(route, view, memory)
         .map_err(|denied| Error::new(format!("the token is refused: {denied:?}")))?
         .context("the route asks for no token")
 }

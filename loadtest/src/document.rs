@@ -82,6 +82,24 @@ routes:
     )
 }
 
+/// The same for callers who prove who they are, by tokens that a key of the configuration signed.
+#[must_use]
+pub fn auth(place: &Place) -> String {
+    let key = Place::public_key(&place.folder);
+    let key = key.display();
+    let provider = format!(
+        "\
+identityProviders:
+  bench:
+    issuer: {ISSUER}
+    audience: {AUDIENCE}
+    algorithms: [RS256]
+    publicKeyFile: '{key}'
+"
+    );
+    provider + &plain(place).replace("auth: none", "auth: required")
+}
+
 /// The same among ten thousand routes on as many paths, as version `version`.
 #[must_use]
 pub fn many(place: &Place, version: u32) -> String {

@@ -12,13 +12,14 @@ usage: compare [OPTION...]
 Measures the processor time per request of the gateway against a bare Pingora proxy.
 
   --gateway PATH       the gateway's binary (default: `tidegate` beside this program)
-  --targets A,B,...    what to measure (default: bare,plain,full,local,hit)
+  --targets A,B,...    what to measure (default: all)
   --rounds N           how often each is measured, in turn (default: 3)
   --seconds N          how long each time (default: 5)
   --connections N      connections of wrk (default: 64)
   --threads N          threads of wrk (default: 1)
   --body BYTES         body of the origin's answers (default: 1024)
-  --max-ratio NAME=R   fail when a target costs more than R times the bare proxy; repeatable
+  --max-ratio NAME=R   fail when a target costs more than R times the bare proxy (auth: than
+                       open); repeatable
   --help               print this";
 
 /// What wrk is told.
@@ -35,7 +36,7 @@ pub struct Load {
 pub struct Options {
     /// The gateway's binary; none for the one beside this program.
     pub gateway: Option<PathBuf>,
-    /// What is measured, in this order; the yardstick is always among it, first.
+    /// What is measured, in this order; yardsticks are always among it, before what they are for.
     pub targets: Vec<Kind>,
     /// How often.
     pub rounds: u32,
@@ -103,8 +104,10 @@ fn targets(list: &str) -> Result<Vec<Kind>> {
     let mut targets = vec![Kind::Bare];
     for name in list.split(',') {
         let kind = kind(name)?;
-        if !targets.contains(&kind) {
-            targets.push(kind);
+        for kind in [kind.yardstick(), kind] {
+            if !targets.contains(&kind) {
+                targets.push(kind);
+            }
         }
     }
     Ok(targets)
@@ -144,6 +147,8 @@ mod tests {
         let options = read("--targets full,plain,full --rounds 5").unwrap().unwrap();
         assert_eq!(options.targets, [Kind::Bare, Kind::Full, Kind::Plain]);
         assert_eq!(options.rounds, 5);
+        let options = read("--targets auth --max-ratio auth=1.08").unwrap().unwrap();
+        assert_eq!(options.targets, [Kind::Bare, Kind::Open, Kind::Auth]);
         assert_eq!(read("").unwrap(), Some(Options::default()));
         assert_eq!(read("--help").unwrap(), None);
     }

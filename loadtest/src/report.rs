@@ -75,7 +75,7 @@ impl Row {
         let ratios = own.iter().filter_map(|sample| {
             let yardstick = samples
                 .iter()
-                .find(|other| other.kind == Kind::Bare && other.round == sample.round)?;
+                .find(|other| other.kind == kind.yardstick() && other.round == sample.round)?;
             Some(sample.total_us() / yardstick.total_us())
         });
         Self {
@@ -109,7 +109,11 @@ pub fn table(rows: &[Row]) -> String {
     );
     for row in rows {
         let (least, total, most) = row.total_us;
-        let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let beside = match row.kind.yardstick() {
+            Kind::Bare => String::new(),
+            other => format!(" × {other}"),
+        };
+        let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}{beside}"));
         let (p50, p99) = row.latency_ms;
         // Writing into a string cannot fail.
         let _ = writeln!(

@@ -19,6 +19,8 @@ use crate::{Context, Error, Result};
 
 /// Callers, each with a token of its own.
 const CALLERS: usize = 100;
+/// Callers of the targets that show what knowing the caller costs.
+const DISTINCT: usize = 1000;
 /// Paths that each caller asks for in turn: enough that two requests in flight seldom share a
 /// cache key, which would make one of them wait for the other.
 const PATHS: usize = 10;
@@ -43,12 +45,33 @@ pub enum Kind {
     Local,
     /// Answers from the cache.
     Hit,
+    /// The gateway with one open route, for a thousand tokens that nobody looks at.
+    Open,
+    /// The same with a route that asks for them.
+    Auth,
 }
 
 impl Kind {
     /// Every kind, the yardstick first.
-    pub const ALL: [Self; 6] =
-        [Self::Bare, Self::Plain, Self::Many, Self::Full, Self::Local, Self::Hit];
+    pub const ALL: [Self; 8] = [
+        Self::Bare,
+        Self::Plain,
+        Self::Many,
+        Self::Full,
+        Self::Local,
+        Self::Hit,
+        Self::Open,
+        Self::Auth,
+    ];
+
+    /// What its cost is a multiple of.
+    #[must_use]
+    pub const fn yardstick(self) -> Self {
+        match self {
+            Self::Auth => Self::Open,
+            _ => Self::Bare,
+        }
+    }
 
     /// Its name on the command line and in the table.
     #[must_use]
@@ -60,6 +83,8 @@ impl Kind {
             Self::Full => "full",
             Self::Local => "local",
             Self::Hit => "hit",
+            Self::Open => "open",
+            Self::Auth => "auth",
         }
     }
 
@@ -75,6 +100,8 @@ impl Kind {
             }
             Self::Local => "the same, limit counted on the node",
             Self::Hit => "answered from the cache, nothing asked upstream",
+            Self::Open => "plain, for requests with 1,000 tokens that nobody looks at",
+            Self::Auth => "the same with `auth: required`: each token seen before",
         }
     }
 
@@ -86,7 +113,8 @@ impl Kind {
             ("tidegate_upstream_picks_total", &[("service", "orders")]);
         match self {
             Self::Bare => &[],
-            Self::Plain | Self::Many => &[PICKS],
+            Self::Plain | Self::Many | Self::Open => &[PICKS],
+            Self::Auth => &[PICKS, TOKENS],
             Self::Full => &[
                 PICKS,
                 TOKENS,
@@ -124,6 +152,7 @@ pub struct Setting {
     redis: SocketAddr,
     orders: PathBuf,
     kept: PathBuf,
+    distinct: PathBuf,
     first_order: Request,
     processes: [Process; 2],
 }
@@ -163,6 +192,7 @@ impl Setting {
             redis,
             orders: wrk.prepare("orders", &orders)?,
             kept: wrk.prepare("kept", &kept())?,
+            distinct: wrk.prepare("distinct", &distinct(&issuer)?)?,
             first_order,
             folder: folder.to_owned(),
             processes: [origin_process, redis_process],
@@ -228,7 +258,8 @@ impl Setting {
             Kind::Hit => document::hit(&place),
             Kind::Full | Kind::Local => document::full(&place),
             Kind::Many => document::many(&place, 1),
-            Kind::Bare | Kind::Plain => document::plain(&place),
+            Kind::Auth => document::auth(&place),
+            Kind::Bare | Kind::Plain | Kind::Open => document::plain(&place),
         };
         let file = place.file("yaml");
         std::fs::write(&file, document).context(file.display())?;
@@ -250,7 +281,11 @@ impl Setting {
             address: place.address,
             admin: Some(admin),
             access_log: access_log.then(|| place.file("access.log")),
-            requests: if kind == Kind::Hit { self.kept.clone() } else { self.orders.clone() },
+            requests: match kind {
+                Kind::Hit => self.kept.clone(),
+                Kind::Open | Kind::Auth => self.distinct.clone(),
+                _ => self.orders.clone(),
+            },
             process,
             place: Some(place),
         })
@@ -402,6 +437,15 @@ fn orders(issuer: &Issuer) -> Result<Vec<Request>> {
     Ok((0..CALLERS * PATHS).map(order).collect())
 }
 
+/// As many callers as requests.
+fn distinct(issuer: &Issuer) -> Result<Vec<Request>> {
+    let request = |user| {
+        let target = format!("/v1/orders/{user:04}?expand=lines");
+        Ok(Request { target, token: Some(issuer.token(user)?) })
+    };
+    (0..DISTINCT).map(request).collect()
+}
+
 fn kept() -> Vec<Request> {
     (0..KEPT).map(|n| Request { target: kept_path(n), token: None }).collect()
 }
@@ -428,5 +472,9 @@ mod tests {
         assert_eq!(tokens.len(), CALLERS);
         assert_ne!(requests[0].target, requests[CALLERS].target);
         assert_eq!(requests[0].token, requests[CALLERS].token);
+        let requests = distinct(&issuer).unwrap();
+        let tokens: std::collections::HashSet<_> =
+            requests.iter().map(|request| request.token.clone()).collect();
+        assert_eq!((requests.len(), tokens.len()), (DISTINCT, DISTINCT));
     }
 }

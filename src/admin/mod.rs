@@ -8,17 +8,22 @@
 //! | `/metrics` | Prometheus text |
 //! | `/admin/discovery` | what is known of each source of endpoints, and since when |
 //! | `/admin/services` | every service: endpoints, health, circuit, retry budget |
+//! | `/admin/revocations` | credentials that are refused before their end; can be changed (R099) |
 //! | `/admin/config-version` | version, time and checksum of the configuration in force (R189) |
+
+mod answer;
+mod revocations;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
 use crate::live::Live;
 use crate::telemetry::Metrics;
+use answer::Answer;
 
 /// The admin application.
 pub struct Admin {
@@ -34,7 +39,7 @@ impl Admin {
 
     fn answer(&self, method: &Method, path: &str) -> Answer {
         if method != Method::GET && method != Method::HEAD {
-            return Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            return Answer::only("GET, HEAD");
         }
         match path {
             "/livez" => Answer::text(StatusCode::OK, "ok\n"),
@@ -44,6 +49,7 @@ impl Admin {
                 status: StatusCode::OK,
                 content_type: Metrics::CONTENT_TYPE,
                 body: self.live.scrape(),
+                allow: None,
             },
             "/admin/services" => Answer::json(StatusCode::OK, &self.live.services()),
             "/admin/config-version" => Answer::json(StatusCode::OK, &*self.live.applied()),
@@ -76,41 +82,18 @@ impl Admin {
     }
 }
 
-struct Answer {
-    status: StatusCode,
-    content_type: &'static str,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn text(status: StatusCode, text: &str) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: text.into() }
-    }
-
-    fn json(status: StatusCode, value: &impl serde::Serialize) -> Self {
-        let body = serde_json::to_vec(value).unwrap_or_default();
-        Self { status, content_type: "application/json", body }
-    }
-}
-
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let header = session.req_header();
-        let head = header.method == Method::HEAD;
-        let answer = self.answer(&header.method, header.uri.path());
-        let mut response = Response::new(Vec::new());
-        *response.status_mut() = answer.status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(answer.content_type));
-        headers.insert(header::CONTENT_LENGTH, answer.body.len().into());
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-        if answer.status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
-        }
-        if !head {
-            *response.body_mut() = answer.body;
-        }
-        response
+        let (method, path) = (header.method.clone(), header.uri.path().to_owned());
+        let answer = match path.strip_prefix(revocations::PATH) {
+            Some("") => self.revocations(session, None).await,
+            Some(rest) if rest.starts_with('/') => {
+                self.revocations(session, rest.strip_prefix('/')).await
+            }
+            _ => self.answer(&method, &path),
+        };
+        answer.response(&method)
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Providers;
 use super::challenge::TokenError;
-use super::claims::{self, Reading};
+use crate::auth::jwt::claims::{self, Reading};
 use crate::edge::Identity;
 
 /// The identity that a token with these claims would prove, had the first identity provider

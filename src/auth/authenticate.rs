@@ -2,39 +2,19 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::signature::Verifier;
-use serde_json::Value;
-
+use super::api_key;
 use super::certificate;
 use super::challenge::{self, TokenError};
-use super::claims;
-use super::keyring::{KeySet, NoKey, UnknownKey};
-use super::policy::Credentials;
-use super::provider::Provider;
-use super::signature::SignatureVerifier;
-use super::token::{self, Token};
-use super::token_cache::Binding;
-use super::validity;
-use super::{AuthPolicy, KeyRing, ProviderIndex, Providers, TokenCache};
-use crate::clock::Moment;
+use super::credentials::{Credentials, Kind};
+use super::introspection;
+use super::jwt::proof::Binding;
+use super::jwt::provider::Provider;
+use super::jwt::token;
+use super::jwt::verify::{Verification, Verified, on_every_request};
+use super::message_signature;
+use super::question::Denied;
+use super::{AuthPolicy, Evidence};
 use crate::edge::{Identity, RequestView};
-use crate::fault::Reject;
-
-/// Why a caller is not (yet) known.
-#[derive(Debug)]
-pub enum Denied {
-    /// The credentials are missing or not good.
-    Reject(Reject),
-    /// The token names a key that the provider's set does not hold; ask
-    /// [`KeySource::refetch`](super::KeySource::refetch) and try once more if it says so.
-    UnknownKey(UnknownKey),
-}
-
-impl From<Reject> for Denied {
-    fn from(reject: Reject) -> Self {
-        Self::Reject(reject)
-    }
-}
 
 impl From<TokenError> for Denied {
     fn from(error: TokenError) -> Self {
@@ -42,131 +22,102 @@ impl From<TokenError> for Denied {
     }
 }
 
-/// The answer to a caller who stays unknown: an unknown key, once nothing newer can be had, is
-/// one that is not trusted.
-impl From<Denied> for Reject {
-    fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::Reject(reject) => reject,
-            Denied::UnknownKey(_) => TokenError::KeyUnknown.into(),
-        }
-    }
-}
-
 /// Who the caller is; `Ok(None)` where the policy asks for nobody.
 ///
-/// A bearer token decides alone where the route takes tokens: an API key beside it is not
-/// looked at, so that two credentials can never be mixed (RFC 6750, section 2). A client
-/// certificate counts last: it belongs to the connection, the others to the request.
+/// The request is searched for credentials in the order of the route; the first kind that it
+/// carries decides alone, so that two credentials can never be mixed (RFC 6750, section 2).
 ///
 /// # Errors
-/// 401 with a challenge (RFC 6750), 503 when no key can be had, or an unknown key id.
+/// 401 with a challenge (RFC 6750), 503 when nothing can be known about the caller at the
+/// moment, or a question that has to be asked first.
 pub fn authenticate(
     policy: &AuthPolicy,
-    providers: &Providers,
     view: &RequestView<'_>,
-    keys: &KeyRing,
-    cache: &TokenCache,
-    now: Moment,
+    evidence: &Evidence<'_>,
 ) -> Result<Option<Arc<Identity>>, Denied> {
     let Some(credentials) = policy.credentials() else { return Ok(None) };
-    if !credentials.providers.is_empty()
-        && let Some(text) = token::bearer(view.headers)?
-    {
-        let check = TokenCheck { credentials, providers, keys, cache, now };
-        return check.identify(text).map(Some);
+    for kind in &credentials.order {
+        let proved = match kind {
+            Kind::Token => match token::bearer(view.headers)? {
+                Some(text) => {
+                    let identity = TokenCheck { credentials, evidence }.identify(text)?;
+                    on_every_request(&identity, view.certificate, &mut |_| ())?;
+                    Some(identity)
+                }
+                None => None,
+            },
+            Kind::ApiKey => api_key::identify(view, evidence, credentials.takes_stale())?,
+            Kind::Signature => message_signature::identify(view, evidence)?,
+            Kind::Certificate => match view.certificate {
+                Some(certificate) => {
+                    Some(certificate::identify(certificate, evidence.providers, evidence.now)?)
+                }
+                None => None,
+            },
+        };
+        if let Some(identity) = proved {
+            if evidence.memory.revoked.names(&identity, evidence.now) {
+                return Err(challenge::revoked(*kind, evidence.providers).into());
+            }
+            return Ok(Some(identity));
+        }
     }
-    if credentials.api_keys
-        && let Some(identity) = providers.api_keys.find(view.headers)?
-    {
-        return Ok(Some(identity));
+    if credentials.order == [Kind::Signature] {
+        return Err(evidence.providers.signers.missing().into());
     }
-    if credentials.certificates
-        && let Some(certificate) = view.certificate
-    {
-        return Ok(Some(certificate::identify(certificate, providers, now)?));
-    }
-    Err(challenge::missing(credentials.scheme()).into())
+    Err(challenge::missing(credentials.scheme(), evidence.providers).into())
 }
 
 struct TokenCheck<'a> {
     credentials: &'a Credentials,
-    providers: &'a Providers,
-    keys: &'a KeyRing,
-    cache: &'a TokenCache,
-    now: Moment,
+    evidence: &'a Evidence<'a>,
 }
 
 impl TokenCheck<'_> {
     fn identify(&self, text: &str) -> Result<Arc<Identity>, Denied> {
-        if let Some(identity) = self.cache.get(text, self.now, |binding| self.is_in_force(binding))
+        let Evidence { keys, memory, now, .. } = *self.evidence;
+        let is_asked_about = !self.credentials.introspected.is_empty();
+        if !is_asked_about || introspection::may_be_jwt(text) {
+            let proved = memory.tokens.get(text, now, |binding| {
+                self.accepted(binding).is_some_and(|provider| binding.proves(provider, keys))
+            });
+            if let Some(identity) = proved {
+                return Ok(identity);
+            }
+        }
+        if is_asked_about
+            && let Some(identity) = introspection::identify(text, self.credentials, self.evidence)?
         {
             return Ok(identity);
         }
-        let token = Token::read(text)?;
-        let (index, provider) = self.provider(&token)?;
-        if !provider.algorithms.contains(&token.algorithm) {
-            return Err(TokenError::Algorithm.into());
+        let refused = memory.refusals.recall(text, now, |binding| {
+            self.accepted(binding).is_some_and(|provider| binding.refuses(provider, keys))
+        });
+        if let Some(error) = refused {
+            return Err(error.into());
         }
-        let set = provider.keys(self.keys).ok_or_else(challenge::keys_unavailable)?;
-        let verifier = verifier(provider, set, &token)?;
-        verifier.verify(token.signed, &token.signature).map_err(|_| TokenError::Signature)?;
-
-        // From here on the claims are the issuer's words.
-        let good_until = validity::check(&token.claims, provider, self.now)?;
-        let reading = claims::Reading {
-            provider: &provider.name,
-            names: &provider.claims,
-            tenants: &self.providers.tenants,
-            headers: &self.providers.headers,
-        };
-        let identity = Arc::new(Identity::prove(claims::facts(token.claims, &reading)?));
-        let binding = Binding {
-            provider: index,
-            fingerprint: provider.fingerprint,
-            generation: set.generation(),
-        };
-        self.cache.put(text, binding, good_until, &identity);
-        Ok(identity)
-    }
-
-    /// Whether what was proved earlier still holds for this route: its provider is accepted
-    /// here and unchanged, and so is the key set.
-    fn is_in_force(&self, binding: &Binding) -> bool {
-        let Some(provider) = self.providers.get(binding.provider) else { return false };
-        self.credentials.accepts(binding.provider)
-            && provider.fingerprint == binding.fingerprint
-            && provider.keys(self.keys).is_some_and(|set| set.generation() == binding.generation)
-    }
-
-    /// The accepted provider that a token claims to be from. Unverified: it only chooses whose
-    /// keys and rules apply, and no other provider's key can then make the token good.
-    fn provider(&self, token: &Token<'_>) -> Result<(ProviderIndex, &Provider), TokenError> {
-        let issuer = token.claims.get("iss").and_then(Value::as_str).ok_or(TokenError::Issuer)?;
-        self.credentials
-            .providers
-            .iter()
-            .filter_map(|index| Some((*index, self.providers.get(*index)?)))
-            .find(|(_, provider)| provider.issuer == issuer)
-            .ok_or(TokenError::Issuer)
-    }
-}
-
-fn verifier<'a>(
-    provider: &Provider,
-    set: &'a KeySet,
-    token: &Token<'_>,
-) -> Result<&'a SignatureVerifier, Denied> {
-    set.select(token.kid.as_deref(), token.algorithm).map_err(|none| match none {
-        NoKey::Unfit => TokenError::KeyUnfit.into(),
-        NoKey::Unnamed => TokenError::KeyUnnamed.into(),
-        NoKey::Unknown => match provider.fetched() {
-            Some((id, _)) => {
-                Denied::UnknownKey(UnknownKey { set: id.clone(), generation: set.generation() })
+        let Self { credentials, evidence } = *self;
+        let verification = Verification { credentials, evidence };
+        let selected = verification.select(text, &mut |_| ())?;
+        let binding = selected.binding;
+        match verification.prove(selected, &mut |_| ()) {
+            Ok(Verified { identity, good_until }) => {
+                memory.tokens.put(text, binding, good_until, &identity, now);
+                Ok(identity)
             }
-            None => TokenError::KeyUnknown.into(),
-        },
-    })
+            Err(error) => {
+                memory.refusals.note(text, binding, error, now);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The provider of an earlier verdict, where this route accepts it: a verdict reached for
+    /// one provider says nothing to a route that asks for another.
+    fn accepted(&self, binding: &Binding) -> Option<&Provider> {
+        let is_accepted = self.credentials.accepts(binding.provider);
+        is_accepted.then(|| self.evidence.providers.get(binding.provider)).flatten()
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! What a client certificate proves about its holder.
 //!
 //! The listener has verified it; this decides who that is. A route must ask for certificates by
-//! name (`methods: [clientCertificate]`): a listener may verify them for the sake of transport
+//! name (`anyOf: [clientCertificate]`): a listener may verify them for the sake of transport
 //! alone, and then they are nobody's login.
+
+mod settings;
+mod spiffe;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+
+pub(super) use settings::Certificates;
 
 use super::Providers;
 use super::challenge;
@@ -18,7 +23,8 @@ use crate::fault::Reject;
 pub(super) const PROVIDER: &str = "clientCertificate";
 
 /// The holder of a certificate. Built once for a connection, and again per request only on
-/// connections that are older than a change of `identityHeaders` or `tenants`.
+/// connections that are older than a change of `identityHeaders`, `tenants` or
+/// `clientCertificates`.
 ///
 /// # Errors
 /// 401 when it has expired since the handshake, names nobody, or cannot be passed on.
@@ -41,36 +47,45 @@ pub(super) fn identify(
 }
 
 fn facts(certificate: &ClientCertificate, providers: &Providers) -> Result<IdentityFacts, Reject> {
-    let subject = subject(certificate)
-        .ok_or_else(|| challenge::certificate_refused("the client certificate names nobody"))?;
+    let refused = challenge::certificate_refused;
+    let spiffe = spiffe_id(certificate);
+    if !providers.certificates.trusts(spiffe) {
+        return Err(refused("the client certificate is of a trust domain not accepted here"));
+    }
+    let subject = providers
+        .certificates
+        .subject(certificate, spiffe)
+        .ok_or_else(|| refused("the client certificate names nobody"))?;
+    let caller = providers
+        .certificates
+        .caller(subject)
+        .ok_or_else(|| refused("the holder of the client certificate is not known here"))?;
     let mut facts = IdentityFacts {
         provider: PROVIDER.into(),
         subject: subject.into(),
-        claims: claims(certificate),
-        ..IdentityFacts::default()
+        claims: claims(certificate, spiffe),
+        ..caller
     };
-    facts.headers = providers.headers.render(&facts).map_err(|_| {
-        challenge::certificate_refused("a name in the client certificate cannot be passed on")
-    })?;
+    facts.headers = providers
+        .headers
+        .render(&facts)
+        .map_err(|_| refused("a name in the client certificate cannot be passed on"))?;
     Ok(facts)
 }
 
-/// Who the holder is: the first URI (SPIFFE's place), else host name, else the common name,
-/// else the whole subject.
-fn subject(certificate: &ClientCertificate) -> Option<&str> {
-    let names = [
-        certificate.uris.first(),
-        certificate.dns_names.first(),
-        certificate.common_name.as_ref(),
-        Some(&certificate.subject),
-    ];
-    names.into_iter().flatten().map(|name| &**name).find(|name| !name.is_empty())
+/// The SPIFFE id of a certificate: its one URI, if that is an id. A certificate with more than
+/// one URI has none (X509-SVID standard, section 5.2).
+fn spiffe_id(certificate: &ClientCertificate) -> Option<&str> {
+    match &*certificate.uris {
+        [one] if spiffe::trust_domain(one).is_some() => Some(one),
+        _ => None,
+    }
 }
 
-/// What `claim:NAME` finds.
-fn claims(certificate: &ClientCertificate) -> Map<String, Value> {
+/// What `claim:NAME` finds. `ClientCertificates` in `model` documents the names.
+fn claims(certificate: &ClientCertificate, spiffe: Option<&str>) -> Map<String, Value> {
     let list = |names: &[Box<str>]| names.iter().map(|name| Value::from(&**name)).collect();
-    let mut claims = Map::with_capacity(8);
+    let mut claims = Map::with_capacity(9);
     let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     put("subject", (&*certificate.subject).into());
     put("issuer", (&*certificate.issuer).into());
@@ -78,6 +93,9 @@ fn claims(certificate: &ClientCertificate) -> Map<String, Value> {
     put("fingerprint", (&*certificate.fingerprint).into());
     if let Some(name) = certificate.common_name.as_deref() {
         put("commonName", name.into());
+    }
+    if let Some(id) = spiffe {
+        put("spiffeId", id.into());
     }
     for (name, values) in [
         ("dnsNames", &certificate.dns_names),

@@ -8,12 +8,15 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::WWW_AUTHENTICATE;
 
+use super::Providers;
+use super::credentials::Kind;
 use crate::fault::{Fault, Hint, Reject};
 
 /// Declares why tokens are refused: variant, fault, words.
 macro_rules! token_errors {
     ($($variant:ident $fault:ident $words:literal;)+) => {
         /// Why a token is refused.
+        #[expect(clippy::doc_markdown, reason = "the words are the client's, not markdown")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum TokenError { $(#[doc = $words] $variant,)+ }
 
@@ -50,11 +53,19 @@ token_errors! {
     TooLong TokenMalformed "the token is longer than 8 KiB";
     NotCompact TokenMalformed "the token is not three parts separated by dots";
     Encrypted TokenMalformed "encrypted tokens are not accepted";
+    JsonForm TokenMalformed "tokens in JSON form are not accepted";
+    Unsigned TokenMalformed "the token is not signed";
     Encoding TokenMalformed "a part of the token is not base64url without padding";
     HeaderTooLong TokenMalformed "the header of the token is longer than 2 KiB";
     Header TokenMalformed "the header of the token could not be read";
     Payload TokenMalformed "the payload of the token is not a JSON object";
+    Repetition TokenMalformed "a name comes twice in the token";
+    Nesting TokenMalformed "the token is nested too deeply or holds too many values";
+    KeyName TokenMalformed "the key id of the token is too long or not printable";
     Critical TokenUntrusted "the token has critical extensions that are not known here";
+    Unencoded TokenUntrusted "tokens with an unencoded payload are not accepted";
+    Compressed TokenUntrusted "compressed tokens are not accepted";
+    Nested TokenUntrusted "tokens within tokens are not accepted";
     Type TokenUntrusted "this type of token is not accepted";
     Algorithm TokenUntrusted "the algorithm of the token is not accepted";
     Issuer TokenUntrusted "the issuer of the token is not accepted here";
@@ -63,13 +74,37 @@ token_errors! {
     KeyUnnamed TokenUntrusted "the token does not name its key";
     Signature TokenUntrusted "the signature of the token is not valid";
     NoExpiry TokenMalformed "the token has no expiry time";
-    Time TokenMalformed "a time in the token is not a number";
+    Time TokenMalformed "a time in the token is not a number of seconds since 1970";
     Expired TokenExpired "the token has expired";
     NotYetValid TokenNotYetValid "the token is not valid yet";
     IssuedLater TokenNotYetValid "the token was issued in the future";
     Audience TokenAudience "the token is meant for another audience";
     NoSubject TokenMalformed "the token has no subject";
+    Incomplete TokenMalformed "the access token lacks a claim that RFC 9068 requires";
+    ProofKey TokenUntrusted "tokens that are bound to a DPoP key are not accepted";
+    BoundOtherwise TokenUntrusted "the token is bound to its sender in a way that is not checked";
+    OtherCertificate TokenUntrusted "the token is bound to another client certificate";
+    Revoked TokenRevoked "the token was revoked";
+    Inactive TokenUntrusted "the issuer of the token says that it is not good";
     Unsendable TokenUntrusted "a claim of the token cannot be passed on as a header";
+}
+
+impl TokenError {
+    /// Whether a refusal that took checking a signature may be repeated for a while without
+    /// checking again: nothing that comes by itself makes the token good. What the clock or a new
+    /// key can mend is not among them.
+    pub(super) const fn is_lasting(self) -> bool {
+        matches!(
+            self,
+            Self::Signature
+                | Self::NoExpiry
+                | Self::Time
+                | Self::Expired
+                | Self::Audience
+                | Self::NoSubject
+                | Self::Unsendable
+        )
+    }
 }
 
 impl From<TokenError> for Reject {
@@ -82,22 +117,38 @@ impl From<TokenError> for Reject {
 
 /// The client sent no credentials that the route looks at. No `error` attribute: it has done
 /// nothing wrong yet (RFC 6750, section 3.1).
-pub(super) fn missing(scheme: Scheme) -> Reject {
+pub(super) fn missing(scheme: Scheme, providers: &Providers) -> Reject {
     let fault = match scheme {
         Scheme::Bearer | Scheme::ApiKey => Fault::CredentialsMissing,
         Scheme::ClientCertificate => Fault::CertificateMissing,
     };
-    Reject::new(fault).with_header(WWW_AUTHENTICATE, scheme.challenge())
+    Reject::new(fault).with_header(WWW_AUTHENTICATE, scheme.challenge(providers))
 }
 
 /// The connection has a certificate that proves nothing here.
 pub(super) fn certificate_refused(why: &'static str) -> Reject {
-    missing(Scheme::ClientCertificate).with_hint(Hint::literal(why))
+    Reject::new(Fault::CertificateMissing)
+        .with_header(WWW_AUTHENTICATE, CLIENT_CERTIFICATE)
+        .with_hint(Hint::literal(why))
+}
+
+/// What the caller proved with was revoked (R099). Tokens have a challenge of their own
+/// (RFC 6750); of other credentials the challenge can only say that others are needed.
+pub(super) fn revoked(kind: Kind, providers: &Providers) -> Reject {
+    let (scheme, hint) = match kind {
+        Kind::Token => return TokenError::Revoked.into(),
+        Kind::ApiKey => (Scheme::ApiKey, "the API key was revoked"),
+        Kind::Certificate => (Scheme::ClientCertificate, "the certificate was revoked"),
+        Kind::Signature => (Scheme::Bearer, "the signer was revoked"),
+    };
+    Reject::new(Fault::TokenRevoked)
+        .with_hint(Hint::literal(hint))
+        .with_header(WWW_AUTHENTICATE, scheme.challenge(providers))
 }
 
 /// The API key is not one of ours, or was switched off: the client cannot tell which.
-pub(super) fn api_key_unknown() -> Reject {
-    Reject::new(Fault::ApiKeyUnknown).with_header(WWW_AUTHENTICATE, Scheme::ApiKey.challenge())
+pub(super) fn api_key_unknown(challenge: &HeaderValue) -> Reject {
+    Reject::new(Fault::ApiKeyUnknown).with_header(WWW_AUTHENTICATE, challenge.clone())
 }
 
 /// Time after which a client may come back when no key set could be had yet.
@@ -108,26 +159,31 @@ pub(super) fn keys_unavailable() -> Reject {
     Reject::new(Fault::KeysUnavailable).with_retry_after(KEYS_RETRY_AFTER)
 }
 
-/// A scope is missing. Made when a route is compiled, cloned when it happens.
-pub(super) fn insufficient_scope(missing: &str, challenge: &HeaderValue) -> Reject {
-    Reject::new(Fault::ScopeInsufficient)
-        .with_hint(Hint::from_config(format!("missing required scope: {missing}")))
+/// Who the caller is cannot be found out at the moment.
+pub(super) fn unavailable() -> Reject {
+    Reject::new(Fault::CallerUnavailable).with_retry_after(KEYS_RETRY_AFTER)
+}
+
+/// A caller lacks something that the configuration names. Made when a route is compiled, cloned
+/// when it happens; `challenge` says what would be enough.
+pub(super) fn insufficient(fault: Fault, why: String, challenge: &HeaderValue) -> Reject {
+    Reject::new(fault)
+        .with_hint(Hint::from_config(why))
         .with_header(WWW_AUTHENTICATE, challenge.clone())
 }
 
-/// The challenge that names all scopes of a route; none if they are not scope tokens
-/// (RFC 6749, section 3.3).
-pub(super) fn scope_challenge<'a>(
-    scopes: impl IntoIterator<Item = &'a str>,
-) -> Option<HeaderValue> {
+/// The challenge that names scopes (RFC 6750, section 3.1); without a list where there are none,
+/// or where they are not scope tokens (RFC 6749, section 3.3).
+pub(super) fn scope_challenge<'a>(scopes: impl IntoIterator<Item = &'a str>) -> HeaderValue {
+    let bare = HeaderValue::from_static("Bearer realm=\"tidegate\", error=\"insufficient_scope\"");
     let scopes: Vec<&str> = scopes.into_iter().collect();
-    if !scopes.iter().all(|scope| is_scope_token(scope)) {
-        return None;
+    if scopes.is_empty() || !scopes.iter().all(|scope| is_scope_token(scope)) {
+        return bare;
     }
     let scopes = scopes.join(" ");
     let text =
         format!("Bearer realm=\"tidegate\", error=\"insufficient_scope\", scope=\"{scopes}\"");
-    HeaderValue::try_from(text).ok()
+    HeaderValue::try_from(text).unwrap_or(bare)
 }
 
 /// Whether a scope can stand in a space-separated list inside quotes.
@@ -149,18 +205,17 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    fn challenge(self) -> HeaderValue {
+    fn challenge(self, providers: &Providers) -> HeaderValue {
         match self {
             Self::Bearer => HeaderValue::from_static("Bearer realm=\"tidegate\""),
-            Self::ApiKey => {
-                HeaderValue::from_static("ApiKey realm=\"tidegate\", header=\"x-api-key\"")
-            }
-            Self::ClientCertificate => {
-                HeaderValue::from_static("ClientCertificate realm=\"tidegate\"")
-            }
+            Self::ApiKey => providers.api_keys.challenge().clone(),
+            Self::ClientCertificate => CLIENT_CERTIFICATE,
         }
     }
 }
+
+const CLIENT_CERTIFICATE: HeaderValue =
+    HeaderValue::from_static("ClientCertificate realm=\"tidegate\"");
 
 #[cfg(test)]
 mod tests {
@@ -183,6 +238,7 @@ mod tests {
 
     #[test]
     fn missing_credentials_get_a_challenge_without_error() {
+        let missing = |scheme| missing(scheme, &Providers::default());
         let reject = missing(Scheme::Bearer);
         assert_eq!(reject.fault, Fault::CredentialsMissing);
         assert_eq!(reject.headers[0].1, "Bearer realm=\"tidegate\"");
@@ -196,15 +252,17 @@ mod tests {
     }
 
     #[test]
-    fn scopes_that_would_break_the_header_have_no_challenge() {
+    fn scopes_that_would_break_the_header_are_not_named() {
         assert_eq!(
-            scope_challenge(["orders:read", "orders:write"]).unwrap(),
+            scope_challenge(["orders:read", "orders:write"]),
             "Bearer realm=\"tidegate\", error=\"insufficient_scope\", \
              scope=\"orders:read orders:write\""
         );
         for bad in ["", "a b", "a\"b", "a\\b", "a\nb", "ä"] {
-            assert!(scope_challenge([bad]).is_none(), "{bad:?}");
+            let bare = "Bearer realm=\"tidegate\", error=\"insufficient_scope\"";
+            assert_eq!(scope_challenge([bad]), bare, "{bad:?}");
         }
+        assert_eq!(scope_challenge([]), scope_challenge([""]));
     }
 
     #[test]

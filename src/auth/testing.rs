@@ -16,8 +16,9 @@ use ring::signature::{
 use ring::{hmac, signature};
 use serde_json::{Value, json};
 
-use super::keyring::{KeyRing, KeySet, SetId};
-use super::{AuthPolicy, Denied, Providers, TokenCache, authenticate, jwks};
+use super::jwt::jwks;
+use super::{Answers, AuthPolicy, Denied, Evidence, Memory, Providers, authenticate, authorize};
+use crate::auth::keyset::keyring::{KeyRing, KeySet, SetId};
 use crate::clock::{Moment, Tick};
 use crate::edge::{Identity, RequestView, Scheme};
 use crate::fault::Reject;
@@ -30,7 +31,8 @@ pub(super) const RSA_SHORT: &str = include_str!("testdata/rsa1024-test-only.publ
 
 /// The Unix time at which tests take place.
 pub(super) const NOW: i64 = 1_800_000_000;
-pub(super) const SECRET: &str = "a secret of tests, which is long enough for HMAC";
+pub(super) const SECRET: &str =
+    "a secret of tests, which is long enough for every HMAC that there is";
 pub(super) const ISSUER: &str = "https://issuer.test/";
 pub(super) const URL: &str = "https://issuer.test/keys";
 
@@ -227,7 +229,7 @@ pub(super) fn fetched_provider(algorithms: &str) -> String {
 
 /// A ring in which `main` has fetched keys.
 pub(super) fn ring(keys: &[Value]) -> KeyRing {
-    let id = SetId { provider: "main".into(), url: URL.into() };
+    let id = SetId::at("main", URL);
     let keys = jwks::read(&key_set(keys)).unwrap();
     KeyRing::default().with(&id, &Arc::new(KeySet::fetched(keys, [0; 32], now())))
 }
@@ -250,6 +252,7 @@ pub(super) fn view<'a>(method: &'a Method, headers: &'a HeaderMap) -> RequestVie
         method,
         scheme: Scheme::Https,
         host: "api.test".into(),
+        port: None,
         path: "/".into(),
         query: None,
         headers,
@@ -264,7 +267,7 @@ pub(super) struct Gate {
     pub(super) providers: Providers,
     pub(super) policy: AuthPolicy,
     pub(super) ring: KeyRing,
-    pub(super) cache: TokenCache,
+    pub(super) memory: Memory,
     pub(super) metrics: Metrics,
 }
 
@@ -276,7 +279,7 @@ impl Gate {
         let metrics = Metrics::new().unwrap();
         Self {
             policy: policy(&providers, "auth: required"),
-            cache: TokenCache::new(64, &metrics),
+            memory: Memory::with_tokens(64, &metrics),
             providers,
             ring,
             metrics,
@@ -285,8 +288,13 @@ impl Gate {
 
     pub(super) fn ask(&self, headers: &HeaderMap, now: Moment) -> Result<Arc<Identity>, Denied> {
         let view = view(&Method::GET, headers);
-        authenticate(&self.policy, &self.providers, &view, &self.ring, &self.cache, now)
-            .map(Option::unwrap)
+        let answers = Answers::default();
+        authenticate(&self.policy, &view, &self.evidence(&answers, now)).map(Option::unwrap)
+    }
+
+    pub(super) fn evidence<'a>(&'a self, answers: &'a Answers, now: Moment) -> Evidence<'a> {
+        let Self { providers, ring: keys, memory, .. } = self;
+        Evidence { providers, keys, memory, answers, now }
     }
 
     /// Shows a token; a refusal comes back as its code and hint.
@@ -301,6 +309,30 @@ impl Gate {
     pub(super) fn lookups(&self, outcome: &str) -> u64 {
         self.metrics.token_cache.with_label_values(&[outcome]).get()
     }
+}
+
+/// What `authorize` says of a caller who comes to a route of this policy.
+pub(super) fn authorized(
+    policy: &AuthPolicy,
+    providers: &Providers,
+    identity: Option<&Identity>,
+) -> Result<(), Reject> {
+    authorized_for(policy, providers, identity, &Method::GET)
+}
+
+/// The same for a method.
+pub(super) fn authorized_for(
+    policy: &AuthPolicy,
+    providers: &Providers,
+    identity: Option<&Identity>,
+    method: &Method,
+) -> Result<(), Reject> {
+    let metrics = Metrics::new().unwrap();
+    let (memory, keys) = (Memory::with_tokens(1, &metrics), KeyRing::default());
+    let (answers, headers) = (Answers::default(), HeaderMap::new());
+    let evidence =
+        Evidence { providers, keys: &keys, memory: &memory, answers: &answers, now: now() };
+    authorize(policy, identity, &view(method, &headers), &evidence).map_err(Reject::from)
 }
 
 /// What a client is told, in one line.

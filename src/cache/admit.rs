@@ -106,8 +106,9 @@ fn check_sharing(
     request: &HeaderMap,
     control: Option<&CacheControl>,
 ) -> Result<(), &'static str> {
+    let has = |name: &&str| request.contains_key(*name);
     let settled = policy.sharing_settled
-        || !CREDENTIALS.iter().any(|name| request.contains_key(*name))
+        || !(CREDENTIALS.iter().any(has) || request.contains_key(&policy.api_key))
         || control.is_some_and(CacheControl::allow_caching_authorized_req);
     if settled { Ok(()) } else { Err("the request has credentials, and nobody said who may share") }
 }

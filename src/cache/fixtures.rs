@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 
+/// A header of another name than usual that carries API keys.
+pub(super) const API_KEY: http::HeaderName = http::HeaderName::from_static("x-partner-key");
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::CachePolicy;
@@ -13,7 +16,8 @@ use crate::model::Problems;
 pub(super) fn compile(yaml: &str, authenticated: bool) -> (Option<CachePolicy>, Problems) {
     let mut problems = Problems::default();
     let model = serde_yaml::from_str(yaml).unwrap();
-    let compiled = CachePolicy::compile(&model, "orders", authenticated, "cache", &mut problems);
+    let compiled =
+        CachePolicy::compile(&model, "orders", authenticated, &API_KEY, "cache", &mut problems);
     (compiled, problems)
 }
 
@@ -68,6 +72,7 @@ impl Request {
             method: &self.method,
             scheme: self.scheme,
             host: Cow::Borrowed(self.host),
+            port: None,
             path: Cow::Borrowed(self.path),
             query: self.query,
             headers: &self.headers,

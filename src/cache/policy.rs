@@ -23,6 +23,8 @@ pub struct CachePolicy {
     pub(super) languages: Languages,
     pub(super) headers: Box<[KeyHeader]>,
     /// Whether the configuration says who may share answers to requests with credentials: the
+    /// The header that carries API keys: a credential like `Authorization`.
+    pub(super) api_key: HeaderName,
     /// key tells callers apart, or `shared: true` lets all of them.
     pub(super) sharing_settled: bool,
 }
@@ -48,11 +50,12 @@ pub(super) struct KeyHeader {
 impl CachePolicy {
     /// Compiles `policies.cache`; problems carry `path` (`routes[3].policies.cache`). A cached
     /// route that authenticates needs `key.user`, `key.tenant` or `shared: true` (R151). None
-    /// when there was an error.
+    /// when there was an error. `api_key` is the header that carries API keys.
     pub fn compile(
         model: &model::Cache,
         route: &str,
         authenticated: bool,
+        api_key: &HeaderName,
         path: &str,
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -61,7 +64,7 @@ impl CachePolicy {
         check_numbers(model, path, problems);
         let query = compile_query(&model.key.query, path, problems);
         let languages = compile_languages(&model.key.language, path, problems);
-        let headers = compile_headers(&model.key.headers, path, problems);
+        let headers = compile_headers(&model.key.headers, api_key, path, problems);
         (errors(problems) == errors_before).then(|| Self {
             ttl: model.ttl.get(),
             max_body_bytes: model.max_body_bytes.get(),
@@ -71,6 +74,7 @@ impl CachePolicy {
             user: model.key.user,
             languages,
             headers,
+            api_key: api_key.clone(),
             sharing_settled: model.shared || model.key.user || model.key.tenant,
         })
     }
@@ -168,10 +172,15 @@ fn compile_languages(tags: &[String], path: &str, problems: &mut Problems) -> La
     Languages::new(tags)
 }
 
-fn compile_headers(names: &[String], path: &str, problems: &mut Problems) -> Box<[KeyHeader]> {
+fn compile_headers(
+    names: &[String],
+    api_key: &HeaderName,
+    path: &str,
+    problems: &mut Problems,
+) -> Box<[KeyHeader]> {
     let mut compiled: Vec<KeyHeader> = Vec::with_capacity(names.len());
     for (index, written) in names.iter().enumerate() {
-        match compile_header(written, &compiled) {
+        match compile_header(written, api_key, &compiled) {
             Ok(header) => compiled.push(header),
             Err((wrong, help)) => {
                 let place = format!("{path}.key.headers[{index}]");
@@ -186,11 +195,12 @@ fn compile_headers(names: &[String], path: &str, problems: &mut Problems) -> Box
 
 fn compile_header(
     written: &str,
+    api_key: &HeaderName,
     earlier: &[KeyHeader],
 ) -> Result<KeyHeader, (String, Option<&'static str>)> {
     let name = HeaderName::try_from(written)
         .map_err(|_| (format!("`{written}` is not a header name"), None))?;
-    if CREDENTIALS.contains(&name.as_str()) {
+    if CREDENTIALS.contains(&name.as_str()) || name == *api_key {
         let wrong = format!("`{name}` is a credential; who sent it is known after checking it");
         return Err((wrong, Some("`key.user` and `key.tenant` are the verified facts")));
     }

@@ -5,6 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod keys;
+
+pub(super) use keys::{
+    CreateKey, Expiry, KeysCommand, ListKeys, OneKey, RotateKey, SetTenant, Stored, TenantsCommand,
+};
+
 /// An API gateway on Pingora: routing, identity, limits, caching and rollout, explained.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, about)]
@@ -21,6 +27,16 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Say what would happen to a request, and why.
     Explain(Box<ExplainArgs>),
+    /// Make a token for development, signed with a provider's `developmentKeyFile`.
+    Token(Box<TokenArgs>),
+    /// Print what services are told about callers, as a document.
+    Headers(HeadersArgs),
+    /// Make, list, replace and revoke the API keys of the database.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Set, list and remove the tenants of the database.
+    #[command(subcommand)]
+    Tenants(TenantsCommand),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
 }
@@ -47,6 +63,58 @@ pub(super) struct CheckArgs {
     /// Fail on warnings too.
     #[arg(long)]
     pub(super) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", required_unless_present = "new_key")]
+    pub(super) config: Option<PathBuf>,
+    /// The identity provider; without it, the one that has a key for development.
+    #[arg(long, value_name = "NAME")]
+    pub(super) provider: Option<String>,
+    /// Who the caller is.
+    #[arg(long, value_name = "NAME", required_unless_present = "new_key")]
+    pub(super) sub: Option<String>,
+    /// The tenant that the caller belongs to.
+    #[arg(long)]
+    pub(super) tenant: Option<String>,
+    /// Scopes, with spaces between.
+    #[arg(long, value_name = "SCOPES")]
+    pub(super) scope: Option<String>,
+    /// A role of the caller; may be repeated.
+    #[arg(long = "role", short = 'r', value_name = "ROLE")]
+    pub(super) roles: Vec<String>,
+    /// The caller's plan.
+    #[arg(long)]
+    pub(super) plan: Option<String>,
+    /// A further claim, `name=text` or `name:=json`; may be repeated.
+    #[arg(long = "claim", value_name = "NAME=VALUE")]
+    pub(super) claims: Vec<String>,
+    /// The audience; without it, the first that the provider accepts.
+    #[arg(long)]
+    pub(super) audience: Option<String>,
+    /// How long the token is good: 30m, 12h, at most 30d.
+    #[arg(long, value_name = "SPAN", default_value = "1h")]
+    pub(super) expires: String,
+    /// Add `nbf`: now, or so long from now.
+    #[arg(long, value_name = "SPAN", num_args = 0..=1, default_missing_value = "0s")]
+    pub(super) not_before: Option<String>,
+    /// Add `jti`: this one, or a new one for `auto`.
+    #[arg(long)]
+    pub(super) jti: Option<String>,
+    /// Write a new key to this file, which must not exist, and make no token.
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    pub(super) new_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HeadersArgs {
+    /// The configuration.
+    pub(super) file: PathBuf,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use super::args::ExplainArgs;
 use super::{err, out, render};
-use crate::auth::{self, KeyRing, KeySource, TokenCache};
+use crate::auth::{self, KeyRing, KeySource, Memory};
 use crate::clock;
 use crate::decide::{self, Assumed};
 use crate::edge::Connection;
@@ -43,8 +43,8 @@ fn tell(args: &ExplainArgs) -> Result<String, String> {
     };
     let assumed = assumed(args, &snapshot)?;
     let keys = keys(&snapshot, &metrics, wants_keys(&assumed))?;
-    let tokens = TokenCache::new(1, &metrics);
-    let told = decide::explain(&snapshot, &assumed, &keys, &tokens, clock::now());
+    let memory = Memory::new(&metrics);
+    let told = decide::explain(&snapshot, &assumed, &keys, &memory, clock::now());
     if args.json {
         let json = serde_json::to_string_pretty(&told).map_err(|error| format!("{error}\n"))?;
         Ok(json + "\n")

@@ -1,13 +1,18 @@
-//! The command line: `run`, `check`, `explain`, `schema`.
+//! The command line: `run`, `check`, `explain`, `headers`, `token`, `keys`, `tenants`, `schema`.
 //!
 //! Data goes to standard output, words about it to standard error. Exit codes: 0 done, 1 the
-//! configuration has errors or the command failed, 2 the command line is wrong.
+//! configuration has errors, or the command failed or found nothing, 2 the command line is wrong.
 
 mod args;
 mod check;
 mod explain;
+mod headers;
+mod keys;
 mod render;
 mod run;
+mod store;
+mod tenants;
+mod token;
 
 use std::process::ExitCode;
 
@@ -23,6 +28,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Headers(args) => headers::headers(&args),
+        Command::Token(args) => token::token(&args),
+        Command::Keys(command) => keys::keys(&command),
+        Command::Tenants(command) => tenants::tenants(&command),
         Command::Schema => {
             out(&format!("{:#}\n", crate::model::json_schema()));
             ExitCode::SUCCESS

@@ -1,5 +1,7 @@
 //! An explanation as text.
 
+mod token;
+
 use std::fmt::Write;
 
 use crate::decide::Explanation;
@@ -40,6 +42,9 @@ fn write_page(page: &mut String, told: &Explanation, all: bool) -> std::fmt::Res
     writeln!(page, "route      {}", told.route.as_deref().unwrap_or("(none)"))?;
     write_candidates(page, told, all)?;
     write_pairs(page, "policies", &told.policies)?;
+    if let Some(report) = &told.token {
+        token::write(page, report)?;
+    }
     if let Some(caller) = &told.caller {
         let tenant = caller.tenant_id.as_deref().unwrap_or("(none)");
         let (subject, provider) = (&caller.subject, &caller.provider);

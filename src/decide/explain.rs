@@ -3,6 +3,7 @@
 //! Calls the functions that the data plane calls, in the same order, and writes down what each
 //! said. Nothing is decided here.
 
+mod hide;
 mod told;
 
 use std::sync::Arc;
@@ -10,19 +11,21 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri};
 use pingora::http::RequestHeader;
 
+use hide::Hide;
 use told::{Answered, Caller, Fared, Goes, Kept, Refusal, Seen, Sent, Taken};
 
 pub use told::Explanation;
 
-use super::{Choice, Outbound, Plan, find, learn, outbound::listed, plan, proved};
-use crate::auth::{self, KeyRing, TokenCache};
+use super::{Attempt, Choice, Outbound, Plan, find, learn, outbound::listed, plan, proved, query};
+use crate::action::Answer;
+use crate::auth::{self, Answers, Evidence, KeyRing, Memory};
 use crate::clock::Moment;
-use crate::edge::{Connection, Facts, Identity, RequestId, RequestView, TraceContext};
+use crate::edge::{Connection, EdgeLimits, Facts, Identity, RequestId, RequestView, TraceContext};
 use crate::fault::{Fault, Reject};
-use crate::limit::Take;
+use crate::limit::{LimitRule, Take};
 use crate::routing::{self, Verdict};
 use crate::snapshot::{Route, Snapshot};
-use crate::upstream::{CircuitState, Endpoint};
+use crate::upstream::CircuitState;
 
 /// A request that is explained rather than served.
 pub struct Assumed {
@@ -44,7 +47,7 @@ pub fn explain(
     snapshot: &Snapshot,
     assumed: &Assumed,
     keys: &KeyRing,
-    tokens: &TokenCache,
+    memory: &Memory,
     now: Moment,
 ) -> Explanation {
     let mut told = Explanation {
@@ -52,7 +55,7 @@ pub fn explain(
         decision: "forward",
         ..Explanation::default()
     };
-    if let Err(reject) = walk(snapshot, assumed, keys, tokens, now, &mut told) {
+    if let Err(reject) = walk(snapshot, assumed, keys, memory, now, &mut told) {
         told.decision = "refuse";
         told.refusal = Some(refusal(&reject));
     }
@@ -64,23 +67,29 @@ fn walk(
     snapshot: &Snapshot,
     assumed: &Assumed,
     keys: &KeyRing,
-    tokens: &TokenCache,
+    memory: &Memory,
     now: Moment,
     told: &mut Explanation,
 ) -> Result<(), Reject> {
     let listener = snapshot.listeners.all().next().ok_or(Fault::Internal)?;
-    let Assumed { method, uri, headers, connection, .. } = assumed;
+    let Assumed { method, uri, connection, .. } = assumed;
+    let headers = &proved_headers(snapshot, assumed, &listener.limits);
     let view = RequestView::read(method, uri, headers, connection, &listener.limits)?;
-    told.request = Some(seen(&view));
-    let authenticate = |route: &Route| {
-        auth::authenticate(&route.auth, &snapshot.providers, &view, keys, tokens, now)
-            .map_err(Reject::from)
-    };
+    let hide = Hide::of(snapshot);
+    told.request = Some(seen(&view, &hide));
+    let answers = Answers::default();
+    let evidence =
+        Evidence { providers: &snapshot.providers, keys, memory, answers: &answers, now };
+    let authenticate =
+        |route: &Route| auth::authenticate(&route.auth, &view, &evidence).map_err(Reject::from);
     let known = assumed.identity.clone();
     let mut known = known.map_or_else(routing::Caller::default, routing::Caller::assumed);
     let found = loop {
         match find(snapshot, &view, &known) {
-            Ok(Choice::Ask(route)) => learn(&mut known, snapshot, route, authenticate(route))?,
+            Ok(Choice::Ask(route)) => {
+                auth::admit_address(&route.auth, view.client)?;
+                learn(&mut known, snapshot, route, authenticate(route))?;
+            }
             Ok(Choice::Take(route)) => break Ok((route, None)),
             Ok(Choice::Refuse(route, reject)) => break Ok((route, Some(reject))),
             Err(reject) => break Err(reject),
@@ -93,6 +102,10 @@ fn walk(
         return Err(reject);
     }
     told.policies = policies(route);
+    auth::admit_address(&route.auth, view.client)?;
+    if assumed.identity.is_none() {
+        told.token = auth::inspect(&route.auth, &view, &evidence);
+    }
     route.shape.check(&view)?;
     let proved = assumed.identity.clone().or_else(|| proved(&known, snapshot, route));
     let identity = match proved {
@@ -100,7 +113,9 @@ fn walk(
         None => authenticate(route)?,
     };
     told.caller = identity.as_deref().map(caller);
-    auth::authorize(&route.auth, identity.as_deref())?;
+    auth::authorize(&route.auth, identity.as_deref(), &view, &evidence)?;
+    let query = query(route, view.query);
+    let view = RequestView { query: query.as_deref(), ..view };
     let id = RequestId::accept_or_mint(headers, 0);
     let facts = Facts {
         view: &view,
@@ -109,34 +124,39 @@ fn walk(
         route: &route.name,
     };
     let plan = plan(route, &facts, 0);
-    told.limits = route
-        .limits
-        .iter()
-        .zip(&plan.takes)
-        .map(|(rule, take)| Taken {
-            name: Arc::clone(&rule.name),
-            rule: rule.describe(),
-            key: take.key.clone(),
-            parts: Take::describe(rule, &facts),
-        })
-        .collect();
-    told.cache = kept(route, &plan, &facts);
+    told.limits = taken(route, &plan, &facts, &hide);
+    told.cache = kept(route, &plan, &facts).map(|kept| hide.kept(kept));
     told.upstream = goes(route, &plan, now);
     if let Some(local) = route.local() {
         told.decision = local.word();
-        let answer = local.answer(&view)?;
-        told.answered = Some(Answered {
-            status: answer.status.as_u16(),
-            headers: listed(&answer.headers),
-            body_bytes: answer.body.len(),
-        });
+        told.answered = Some(answered(&local.answer(&view)?));
         return Ok(());
     }
     let version = plan.bucket.as_ref().and_then(|b| route.upstream()?.versions.get(b.version));
     let set = version.map(|version| version.pool.current());
     let endpoint = set.as_ref().and_then(|set| set.endpoints.first()).map(|first| &**first);
-    told.sent = Some(sent(assumed, route, &view, identity.as_ref(), &id, endpoint)?);
+    let attempt = Attempt { endpoint, unix_seconds: now.unix_seconds() };
+    let outgoing = sent(assumed, route, &view, identity.as_ref(), &id, attempt)?;
+    told.sent = Some(hide.sent(outgoing));
     Ok(())
+}
+
+/// The headers without those in which a client says who it is.
+fn proved_headers(snapshot: &Snapshot, assumed: &Assumed, limits: &EdgeLimits) -> HeaderMap {
+    let is_trusted = || limits.trusted.contains(assumed.connection.peer.ip());
+    let mut headers = assumed.headers.clone();
+    for name in snapshot.unproved.found_in(&headers, is_trusted) {
+        headers.remove(name);
+    }
+    headers
+}
+
+fn answered(answer: &Answer) -> Answered {
+    Answered {
+        status: answer.status.as_u16(),
+        headers: listed(&answer.headers),
+        body_bytes: answer.body.len(),
+    }
 }
 
 fn refusal(reject: &Reject) -> Refusal {
@@ -149,13 +169,13 @@ fn refusal(reject: &Reject) -> Refusal {
     }
 }
 
-fn seen(view: &RequestView<'_>) -> Seen {
+fn seen(view: &RequestView<'_>, hide: &Hide<'_>) -> Seen {
     Seen {
         method: view.method.to_string(),
         scheme: view.scheme.as_str(),
         host: view.host.to_string(),
         path: view.path.to_string(),
-        query: view.query.map(ToOwned::to_owned),
+        query: view.query.map(|query| hide.query(query)),
         client: view.client.to_string(),
     }
 }
@@ -195,6 +215,16 @@ fn caller(identity: &Identity) -> Caller {
     }
 }
 
+fn taken(route: &Route, plan: &Plan, facts: &Facts<'_>, hide: &Hide<'_>) -> Vec<Taken> {
+    let taken = |(rule, take): (&Arc<LimitRule>, &Take)| Taken {
+        name: Arc::clone(&rule.name),
+        rule: rule.describe(),
+        key: take.key.clone(),
+        parts: hide.parts(Take::describe(rule, facts)),
+    };
+    route.limits.iter().zip(&plan.takes).map(taken).collect()
+}
+
 fn kept(route: &Route, plan: &Plan, facts: &Facts<'_>) -> Option<Kept> {
     let policy = route.cache.as_ref()?;
     Some(Kept {
@@ -226,17 +256,17 @@ fn sent(
     view: &RequestView<'_>,
     identity: Option<&Arc<Identity>>,
     id: &RequestId,
-    endpoint: Option<&Endpoint>,
+    attempt: Attempt<'_>,
 ) -> Result<Sent, Reject> {
     let internal = |_| Reject::new(Fault::Internal);
     let mut header = RequestHeader::build(assumed.method.clone(), b"/", None).map_err(internal)?;
     header.set_uri(assumed.uri.clone());
-    for (name, value) in &assumed.headers {
+    for (name, value) in view.headers {
         header.append_header(name.clone(), value.clone()).map_err(internal)?;
     }
-    let trace = TraceContext::continue_or_start(&assumed.headers, (1, 1));
+    let trace = TraceContext::continue_or_start(view.headers, (1, 1));
     let outbound = Outbound::of(view, &assumed.uri, assumed.connection.peer.ip(), route)?;
-    outbound.prepare(&mut header, route, identity, id, &trace, endpoint);
+    outbound.prepare(&mut header, route, identity, id, &trace, attempt);
     let before = listed(&assumed.headers);
     let added = listed(&header.headers).into_iter().filter(|pair| !before.contains(pair)).collect();
     let removed = assumed

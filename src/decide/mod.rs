@@ -13,14 +13,15 @@ mod outbound;
 mod plan;
 
 pub use explain::{Assumed, Explanation, explain};
-pub use outbound::Outbound;
+pub use outbound::{Attempt, Outbound};
 pub use plan::{Plan, plan};
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderValue, header};
 
-use crate::edge::{Identity, RequestView};
+use crate::edge::{self, Identity, RequestView};
 use crate::fault::{Fault, Hint, Reject};
 use crate::routing::{Caller, Found, RouteIndex};
 use crate::snapshot::{Route, Snapshot};
@@ -99,6 +100,19 @@ pub fn proved(caller: &Caller, snapshot: &Snapshot, route: &Route) -> Option<Arc
     }
     let set = snapshot.table.credentials(route.index)?;
     caller.proof(set)?.cloned()
+}
+
+/// The query that every policy behind authentication sees: without the API key, which must be in
+/// no cache key and in no answer. None where there is no query, or nothing else in it.
+#[must_use]
+pub fn query<'a>(route: &Route, query: Option<&'a str>) -> Option<Cow<'a, str>> {
+    let query = query?;
+    let left = route.key_parameter.as_deref().and_then(|name| edge::without(query, name));
+    match left {
+        None => Some(Cow::Borrowed(query)),
+        Some(left) if left.is_empty() => None,
+        Some(left) => Some(Cow::Owned(left)),
+    }
 }
 
 const NOT_TRACE: HeaderValue =

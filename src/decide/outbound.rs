@@ -23,6 +23,16 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// The gateway's entry in `Via` (RFC 9110 section 7.6.3).
 const VIA: HeaderValue = HeaderValue::from_static("1.1 tidegate");
 
+/// What differs from one attempt to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The endpoint that it goes to.
+    pub endpoint: Option<&'a Endpoint>,
+    /// When it is made, in Unix seconds: the time of its signature. Read only where the route
+    /// has a signer.
+    pub unix_seconds: u64,
+}
+
 /// Everything about a request that its upstream copy needs, kept while the request lives:
 /// attempts are repeated, and each starts again from what the client sent.
 #[derive(Clone, Debug)]
@@ -41,7 +51,10 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// Notes what a request's upstream copy needs. `peer` is the address of the connection.
+    /// Notes what a request's upstream copy needs. `view` is without the API key ([`query`]),
+    /// `uri` as the client sent it, `peer` the address of the connection.
+    ///
+    /// [`query`]: super::query
     ///
     /// # Errors
     /// 400 when the target cannot be written in origin form, or not be rewritten.
@@ -56,8 +69,10 @@ impl Outbound {
             None => None,
         };
         let path = rewritten.as_deref().unwrap_or(&view.path);
-        let same = uri.authority().is_none() && uri.path() == path;
-        let target = if same { None } else { Some(origin_form(path, view.query)?) };
+        // What the view lacks is an API key, and that is for services only if the route says so.
+        let query = if route.forward_credentials { uri.query() } else { view.query };
+        let same = uri.authority().is_none() && uri.path() == path && uri.query() == query;
+        let target = if same { None } else { Some(origin_form(path, query)?) };
         let host = match uri.authority() {
             Some(authority) if !view.headers.contains_key(header::HOST) => {
                 Some(HeaderValue::try_from(authority.as_str()).map_err(|_| Fault::HostInvalid)?)
@@ -92,7 +107,7 @@ impl Outbound {
     /// Turns the client's header into the one that is sent to the service. May be called again
     /// for each attempt, always on a fresh copy.
     ///
-    /// `endpoint` is the one that the attempt goes to.
+    /// Where the gateway signs, that comes last: the signature is over what the service sees.
     ///
     /// Works on the plain header map, not through Pingora's header: that keeps every name a
     /// second time in the case that it came in, and parses each name that is set. Names are
@@ -104,7 +119,7 @@ impl Outbound {
         identity: Option<&Arc<Identity>>,
         request_id: &RequestId,
         trace: &TraceContext,
-        endpoint: Option<&Endpoint>,
+        attempt: Attempt<'_>,
     ) {
         let ends_stream = upstream.send_end_stream();
         let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
@@ -127,12 +142,16 @@ impl Outbound {
         if let Some(language) = &self.language {
             headers.insert(header::ACCEPT_LANGUAGE, language.clone());
         }
-        if let Some(host) = seen_host(route, endpoint).or_else(|| self.host.clone()) {
+        if let Some(host) = seen_host(route, attempt.endpoint).or_else(|| self.host.clone()) {
             headers.insert(header::HOST, host);
         }
         headers.append(header::VIA, VIA);
-        for (name, value) in identity.iter().flat_map(|identity| &identity.headers) {
+        let told = identity.map_or(&[][..], |identity| &identity.headers);
+        for (name, value) in told {
             headers.insert(name.clone(), value.clone());
+        }
+        if let Some(signer) = &route.signer {
+            signer.sign((&parts.method, &parts.uri), told, attempt.unix_seconds, headers);
         }
         *upstream = RequestHeader::from(parts);
         upstream.set_send_end_stream(ends_stream.unwrap_or(true));
@@ -140,7 +159,7 @@ impl Outbound {
 }
 
 /// Headers that are added to every request, at most.
-const ADDED: usize = 9;
+const ADDED: usize = 11;
 
 /// The host of an HTTP/2 request stands in its target, which is replaced: services are told of it
 /// in `Host`, from which Pingora makes `:authority` again where HTTP/2 is spoken with them.

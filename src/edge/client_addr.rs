@@ -84,7 +84,8 @@ impl TrustedProxies {
     }
 }
 
-fn parse_block(entry: &str) -> Result<IpNet, String> {
+/// Reads a CIDR block or a single address; one of IPv4 inside IPv6 becomes one of IPv4.
+pub(super) fn parse_block(entry: &str) -> Result<IpNet, String> {
     let block = entry
         .parse::<IpNet>()
         .or_else(|_| entry.parse::<IpAddr>().map(IpNet::from))

@@ -135,6 +135,7 @@ mod tests {
                 method: &http::Method::GET,
                 scheme: Scheme::Http,
                 host: Cow::Borrowed("a.example"),
+                port: None,
                 path: Cow::Borrowed("/"),
                 query: None,
                 headers: &headers,

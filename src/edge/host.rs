@@ -29,11 +29,22 @@ pub struct HostPort<'a> {
 /// `HostInvalid` when it is missing, repeated, a list, or not a host name or address, or when
 /// an absolute target and `Host` disagree.
 pub fn normalise_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Cow<'a, str>, Reject> {
+    normalise_authority(uri, headers).map(|authority| authority.host)
+}
+
+/// The same with the port, where the client named one: that of the target before that of `Host`.
+///
+/// # Errors
+/// As above.
+pub fn normalise_authority<'a>(
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+) -> Result<HostPort<'a>, Reject> {
     read_both(uri, headers)
         .map_err(|why| Reject::new(Fault::HostInvalid).with_hint(Hint::literal(why.0)))
 }
 
-fn read_both<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Cow<'a, str>, HostRefused> {
+fn read_both<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<HostPort<'a>, HostRefused> {
     let mut lines = headers.get_all(HOST).iter();
     let line = lines.next();
     if lines.next().is_some() {
@@ -44,12 +55,12 @@ fn read_both<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Cow<'a, str>, H
         line.map(|line| read_host_port(line.to_str().map_err(|_| NOT_A_NAME)?)).transpose()?;
     match (target, header) {
         (None, None) => Err(HostRefused("Host is missing")),
-        (Some(one), None) | (None, Some(one)) => Ok(one.host),
+        (Some(one), None) | (None, Some(one)) => Ok(one),
         (Some(target), Some(header)) => {
             let default = uri.scheme_str().and_then(default_port);
             let same_port = target.port.or(default) == header.port.or(default);
             if target.host == header.host && same_port {
-                return Ok(target.host);
+                return Ok(target);
             }
             Err(HostRefused("the request target and Host name different hosts"))
         }

@@ -4,6 +4,7 @@
 //! the path, the host, the client's address behind trusted proxies, the request id, the trace
 //! context. Policies see a [`RequestView`] and never the wire.
 
+mod address_set;
 mod client_addr;
 mod connection;
 mod forwarded;
@@ -18,15 +19,16 @@ mod request_id;
 mod trace;
 mod view;
 
+pub use address_set::AddressSet;
 pub use client_addr::TrustedProxies;
 pub use connection::{ClientCertificate, Connection, Proved};
 pub use forwarded::{forwarded_for, forwarded_host, forwarded_proto};
-pub use host::{HostPort, HostRefused, normalise_host, read_host_port};
-pub use identity::{Identity, IdentityFacts};
+pub use host::{HostPort, HostRefused, normalise_authority, normalise_host, read_host_port};
+pub use identity::{Identity, IdentityFacts, SIGNERS};
 pub use key::{Facts, Part};
-pub use name_set::NameSet;
+pub use name_set::{NameSet, is_same_variable};
 pub use path::{PathRefused, normalise_path};
-pub use query::{decode, decodes_to, parameters, raw_parameters};
+pub use query::{decode, decodes_to, parameters, raw_parameters, redacted, without};
 pub use request_id::{RequestId, X_REQUEST_ID};
 pub use trace::TraceContext;
 pub use view::{EdgeLimits, RequestView, Scheme};

@@ -40,6 +40,36 @@ pub fn decodes_to(raw: &str, text: &str) -> bool {
     if needs_decoding(raw) { decoded(raw).eq(text.bytes()) } else { raw == text }
 }
 
+/// A query without its parameters of a name, all else byte for byte; none where it has none of
+/// them. What is left may be empty.
+#[must_use]
+pub fn without(query: &str, name: &str) -> Option<String> {
+    let is_one = |piece: &&str| is_named(piece, name);
+    if !query.split('&').any(|piece| is_one(&piece)) {
+        return None;
+    }
+    let left: Vec<&str> = query.split('&').filter(|piece| !is_one(piece)).collect();
+    Some(left.join("&"))
+}
+
+/// A query that may be shown: with `***` for the values of parameters of a name.
+#[must_use]
+pub fn redacted<'a>(query: &'a str, name: &str) -> Cow<'a, str> {
+    if !query.split('&').any(|piece| is_named(piece, name)) {
+        return Cow::Borrowed(query);
+    }
+    let shown = query.split('&').map(|piece| match piece.split_once('=') {
+        Some((written, _)) if is_named(piece, name) => Cow::Owned(format!("{written}=***")),
+        _ => Cow::Borrowed(piece),
+    });
+    Cow::Owned(shown.collect::<Vec<_>>().join("&"))
+}
+
+fn is_named(piece: &str, name: &str) -> bool {
+    let written = piece.split_once('=').map_or(piece, |(written, _)| written);
+    !written.is_empty() && decodes_to(written, name)
+}
+
 fn needs_decoding(raw: &str) -> bool {
     raw.bytes().any(|byte| matches!(byte, b'+' | b'%'))
 }
@@ -103,6 +133,30 @@ mod tests {
         assert!(parameters("abc=d.e-f").all(|(name, value)| {
             matches!(name, Cow::Borrowed("abc")) && matches!(value, Cow::Borrowed("d.e-f"))
         }));
+    }
+
+    #[test]
+    fn one_parameter_is_taken_out_and_the_rest_stays_as_it_is() {
+        for (query, left) in [
+            ("api_key=1", ""),
+            ("api_key", ""),
+            ("a=%7e&api_key=x%26y&b=+", "a=%7e&b=+"),
+            ("&api_key=1&&b&", "&&b&"),
+            ("api_key=1&api%5Fkey=2&b=api_key=3", "b=api_key=3"),
+        ] {
+            assert_eq!(without(query, "api_key").as_deref(), Some(left), "{query}");
+        }
+        for query in ["", "&", "=1", "a=1", "API_KEY=1", "api_key2=1", "b=api_key", "a;api_key=1"] {
+            assert_eq!(without(query, "api_key"), None, "{query}");
+            assert!(matches!(redacted(query, "api_key"), Cow::Borrowed(_)), "{query}");
+        }
+    }
+
+    #[test]
+    fn values_of_one_parameter_are_not_shown() {
+        assert_eq!(redacted("a=1&api%5fkey=x=y&b", "api_key"), "a=1&api%5fkey=***&b");
+        assert_eq!(redacted("api_key", "api_key"), "api_key");
+        assert_eq!(redacted("api_key=", "api_key"), "api_key=***");
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, Method, Uri};
 
-use super::{ClientCertificate, Connection, TrustedProxies, normalise_host, normalise_path};
+use super::{ClientCertificate, Connection, TrustedProxies, normalise_authority, normalise_path};
 use crate::fault::{Fault, Hint, Reject};
 
 /// The scheme that the client used, behind trusted proxies.
@@ -51,6 +51,8 @@ pub struct RequestView<'a> {
     pub scheme: Scheme,
     /// The host in lower case, without port and final dot.
     pub host: Cow<'a, str>,
+    /// The port that the client named behind the host.
+    pub port: Option<u16>,
     /// The path in normal form: what routes match and what the upstream sees.
     pub path: Cow<'a, str>,
     /// The query as sent, without `?`; none when there is no `?`.
@@ -79,7 +81,7 @@ impl<'a> RequestView<'a> {
     ) -> Result<Self, Reject> {
         check_sizes(uri, headers, limits)?;
         let peer_trusted = limits.trusted.contains(connection.peer.ip());
-        let host = normalise_host(uri, headers)?;
+        let authority = normalise_authority(uri, headers)?;
         let path = normalise_path(uri.path()).map_err(|refused| {
             Reject::new(Fault::PathRefused).with_hint(Hint::literal(refused.0))
         })?;
@@ -87,7 +89,8 @@ impl<'a> RequestView<'a> {
         Ok(Self {
             method,
             scheme: limits.trusted.scheme(headers, peer_trusted).unwrap_or(scheme),
-            host,
+            host: authority.host,
+            port: authority.port,
             path,
             query: uri.query(),
             headers,

@@ -78,6 +78,8 @@ faults! {
     TokenUntrusted 401 "auth.token_untrusted" "The token is not trusted here." routine;
     /// `exp` has passed.
     TokenExpired 401 "auth.token_expired" "The token has expired." routine;
+    /// The token, or the caller behind any credentials, was revoked before its end.
+    TokenRevoked 401 "auth.token_revoked" "The credentials were revoked." routine;
     /// `nbf` or `iat` lies in the future.
     TokenNotYetValid 401 "auth.token_not_yet_valid" "The token is not valid yet." routine;
     /// `aud` does not name this API.
@@ -87,10 +89,31 @@ faults! {
         "A client certificate is required." routine;
     /// The API key is unknown or disabled.
     ApiKeyUnknown 401 "auth.api_key_unknown" "The API key is not known here." routine;
+    /// A signature on the request is not good: not by a party of ours, or not over this request.
+    SignatureInvalid 401 "auth.signature_invalid" "The signature of the request is not valid."
+        routine;
+    /// The signature was created too long ago, in the future, or for a time that is over.
+    SignatureExpired 401 "auth.signature_expired"
+        "The signature of the request does not count now." routine;
+    /// The nonce of the signature was used before.
+    SignatureReplayed 401 "auth.signature_replayed"
+        "The signature of the request was used before." routine;
+    /// The body of a signed request is not the one that was signed.
+    DigestMismatch 401 "auth.digest_mismatch" "The body is not the one that was signed." routine;
     /// A scope that the route requires is absent.
     ScopeInsufficient 403 "auth.scope_insufficient" "The token lacks a required scope." routine;
+    /// A role that the route requires is absent.
+    RoleInsufficient 403 "auth.role_insufficient" "The caller lacks a required role." routine;
+    /// The caller may not use the product that the route belongs to.
+    ProductRefused 403 "auth.product_refused" "The caller may not use this product." routine;
+    /// The route does not serve clients of this network.
+    AddressRefused 403 "auth.address_refused"
+        "Requests from this address are not accepted here." routine;
     /// The tenant's status is not one that the route accepts.
     TenantRefused 403 "auth.tenant_refused" "The tenant may not use this API." routine;
+    /// The database, or the issuer of an opaque token, cannot be asked about the caller.
+    CallerUnavailable 503 "auth.unavailable" "Who the caller is cannot be found out at the moment."
+        failure;
     /// No verification key can be had from the identity provider.
     KeysUnavailable 503 "auth.keys_unavailable"
         "Credentials cannot be verified at the moment." failure;

@@ -10,9 +10,10 @@ use arc_swap::ArcSwapOption;
 use super::known::Known;
 use super::local::Local;
 use super::math::Reply;
-use super::redis::{Failure, Redis};
-use super::{Breaker, Decision, LimitRule, Outcome, Quota, Take};
+use super::redis::Redis;
+use super::{Decision, LimitRule, Outcome, Quota, Take};
 use crate::clock::{Moment, Tick};
+use crate::link::{Breaker, Failure};
 use crate::model::{self, FailureMode};
 use crate::telemetry::Metrics;
 

@@ -12,7 +12,6 @@ mod key;
 mod plan;
 mod rule;
 
-mod breaker;
 mod known;
 mod local;
 mod overflow;
@@ -24,11 +23,9 @@ mod headers;
 mod limiter;
 mod outcome;
 
-pub use breaker::Breaker;
 pub use limiter::Limiter;
 pub use outcome::{Decision, Outcome, Quota};
 pub use plan::{Take, Takes, plan};
-pub use redis::check_redis_url;
 pub use rule::LimitRule;
 
 #[cfg(test)]

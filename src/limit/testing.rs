@@ -44,6 +44,7 @@ pub(super) fn with_facts<T>(
         method: &Method::GET,
         scheme: Scheme::Http,
         host: "api.example".into(),
+        port: None,
         path: "/".into(),
         query: None,
         headers,

@@ -4,6 +4,7 @@
 //! keys, verified tokens, limiter, health, cache, metrics, log. A new configuration replaces the
 //! snapshot in one step; everything else stays, matched by name.
 
+mod operators;
 mod references;
 mod reload;
 mod resolve;
@@ -11,6 +12,7 @@ mod retired;
 mod services;
 mod watch;
 
+pub use operators::{NotAllowed, Operator, Operators};
 pub use references::References;
 pub use reload::{Applied, Candidate, Judged, judge};
 pub use resolve::{Missing, resolve};
@@ -24,7 +26,9 @@ use arc_swap::ArcSwap;
 
 use retired::Retired;
 
-use crate::auth::{KeySource, TokenCache};
+use crate::auth::Authenticator;
+/// What became of an order to revoke, for whoever hands it on.
+pub use crate::auth::{Ordered, Refused};
 use crate::cache::CacheBackend;
 use crate::clock::Moment;
 use crate::limit::Limiter;
@@ -32,9 +36,6 @@ use crate::model::Config;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{AccessLogWriter, Metrics, RouteMeters};
 use crate::upstream::Upstreams;
-
-/// Verified tokens that are remembered.
-const TOKENS: usize = 65_536;
 
 /// What all cached answers together may weigh, in bytes.
 const CACHE_BYTES: u64 = 256 * 1024 * 1024;
@@ -57,10 +58,10 @@ pub struct Live {
     pub metrics: Arc<Metrics>,
     /// Meters of requests that no route takes.
     pub unrouted: RouteMeters,
-    /// Verification keys.
-    pub keys: KeySource,
-    /// Verified tokens.
-    pub tokens: TokenCache,
+    /// Who may change something through the admin listener.
+    pub operators: Operators,
+    /// What is known about callers.
+    pub auth: Authenticator,
     /// Rate limits.
     pub limiter: Limiter,
     /// What is known of upstream services.
@@ -83,15 +84,18 @@ impl Live {
         upstreams: Upstreams,
         now: Moment,
     ) -> std::io::Result<Self> {
-        let Candidate { config, snapshot, redis_url, references } = candidate;
+        let Candidate { config, snapshot, redis_url, admin_token, references } = candidate;
         let log = &config.access_log;
         let access_log =
             AccessLogWriter::open(&log.path, log.buffer_lines, metrics.access_log_dropped.clone())?;
         let limiter = Limiter::new(Arc::clone(&metrics));
-        limiter.configure(config.redis.as_ref().zip(redis_url.as_deref()));
-        let keys = KeySource::new(Arc::clone(&metrics));
-        keys.adopt(&snapshot.providers);
+        let redis = config.redis.as_ref().zip(redis_url.as_deref());
+        limiter.configure(redis);
+        let auth =
+            Authenticator::new(&metrics, config.server.state_directory.as_deref().map(Path::new));
+        auth.adopt(&snapshot.providers, redis);
         upstreams.adopt(snapshot.upstreams());
+        let operators = Operators::new(&config.admin, admin_token.as_deref());
         let applied = Applied::of(&snapshot, now);
         applied.publish(None, &metrics, now);
         Ok(Self {
@@ -106,8 +110,8 @@ impl Live {
             listening: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             unrouted: RouteMeters::unrouted(&metrics),
-            keys,
-            tokens: TokenCache::new(TOKENS, &metrics),
+            operators,
+            auth,
             limiter,
             upstreams,
             cache: CacheBackend::leak(CACHE_BYTES, &metrics),

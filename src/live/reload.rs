@@ -21,6 +21,8 @@ pub struct Candidate {
     pub snapshot: Snapshot,
     /// The resolved URL of Redis.
     pub redis_url: Option<String>,
+    /// The resolved token of the admin listener.
+    pub admin_token: Option<String>,
     /// The files that it was read from.
     pub references: References,
 }
@@ -61,7 +63,10 @@ pub fn judge(
             .as_ref()
             .and_then(|redis| resolved.secret(&redis.url))
             .map(ToOwned::to_owned);
-        Some(Candidate { config, snapshot, redis_url, references: read })
+        let admin_token = config.admin.token.as_ref();
+        let admin_token = admin_token.and_then(|token| resolved.secret(token));
+        let admin_token = admin_token.map(ToOwned::to_owned);
+        Some(Candidate { config, snapshot, redis_url, admin_token, references: read })
     });
     loaded.place(&mut problems);
     Judged { loaded, problems, references, candidate }
@@ -125,8 +130,9 @@ impl Live {
         self.look_up_first();
         let Candidate { config, snapshot, redis_url, .. } = candidate;
         self.versions.store(snapshot.version, Ordering::Relaxed);
-        self.limiter.configure(config.redis.as_ref().zip(redis_url.as_deref()));
-        self.keys.adopt(&snapshot.providers);
+        let redis = config.redis.as_ref().zip(redis_url.as_deref());
+        self.limiter.configure(redis);
+        self.auth.adopt(&snapshot.providers, redis);
         self.upstreams.adopt(snapshot.upstreams());
         let applied = Applied::of(&snapshot, now);
         self.retired.keep(self.current.swap(Arc::new(snapshot)));

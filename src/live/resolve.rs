@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::clock;
 use crate::model::{
-    Config, Discovery, Endpoint, Listener, Problem, Problems, Resolved, Secret, Service,
+    Config, Discovery, Endpoint, IdentityProvider, Listener, Problem, Problems, Resolved, Secret,
+    Service,
 };
 use crate::upstream::split_address;
 
@@ -31,30 +32,13 @@ pub fn resolve(config: &Config, missing: Missing, problems: &mut Problems) -> Re
     for (index, listener) in config.listeners.iter().enumerate() {
         resolver.listener(listener, &format!("listeners[{index}].tls"));
     }
-    if let Some(geo) = &config.geo {
-        resolver.file(&geo.database, "geo.database");
-    }
     if let Some(redis) = &config.redis {
         resolver.secret(&redis.url, "redis.url");
     }
     if let Some(geo) = &config.geo {
         resolver.file(&geo.database, "geo.database");
     }
-    for (name, provider) in &config.identity_providers {
-        let path = format!("identityProviders.{name}");
-        if let Some(secret) = &provider.secret {
-            resolver.secret(secret, &format!("{path}.secret"));
-        }
-        if let Some(file) = &provider.jwks_file {
-            resolver.file(file, &format!("{path}.jwksFile"));
-        }
-        if let Some(file) = &provider.public_key_file {
-            resolver.file(file, &format!("{path}.publicKeyFile"));
-        }
-    }
-    for (index, key) in config.api_keys.iter().enumerate() {
-        resolver.secret(&key.key, &format!("apiKeys[{index}].key"));
-    }
+    resolver.callers(config);
     for (name, service) in &config.services {
         let path = format!("services.{name}");
         resolver.service(service, &format!("{path}.tls"));
@@ -104,15 +88,73 @@ impl Resolver<'_> {
         }
     }
 
-    fn service(&mut self, service: &Service, path: &str) {
-        let Some(tls) = &service.tls else { return };
-        let files =
-            [("caFile", &tls.ca_file), ("certFile", &tls.cert_file), ("keyFile", &tls.key_file)];
+    /// What decides who callers are.
+    fn callers(&mut self, config: &Config) {
+        if let Some(token) = &config.admin.token {
+            self.secret(token, "admin.token");
+        }
+        for (name, provider) in &config.identity_providers {
+            self.provider(provider, &format!("identityProviders.{name}"));
+        }
+        for (index, key) in config.api_keys.iter().enumerate() {
+            self.secret(&key.key, &format!("apiKeys[{index}].key"));
+        }
+        if let Some(database) = &config.database {
+            self.secret(&database.url, "database.url");
+            self.secret(&database.hash_key, "database.hashKey");
+            self.files([("caFile", &database.ca_file)], "database");
+        }
+        for (name, signer) in &config.signers {
+            let path = format!("signers.{name}");
+            self.secrets([("secret", &signer.secret)], &path);
+            self.files([("publicKeyFile", &signer.public_key_file)], &path);
+        }
+        for (index, key) in config.identity_signature.iter().flat_map(|s| &s.keys).enumerate() {
+            self.secret(&key.secret, &format!("identitySignature.keys[{index}].secret"));
+        }
+    }
+
+    fn provider(&mut self, provider: &IdentityProvider, path: &str) {
+        self.secrets([("secret", &provider.secret)], path);
+        self.files(
+            [
+                ("jwksFile", &provider.jwks_file),
+                ("publicKeyFile", &provider.public_key_file),
+                ("developmentKeyFile", &provider.development_key_file),
+                ("jwks.caFile", &provider.jwks.ca_file),
+            ],
+            path,
+        );
+        if let Some(introspection) = &provider.introspection {
+            let path = format!("{path}.introspection");
+            self.secret(&introspection.client_secret, &format!("{path}.clientSecret"));
+            self.files([("caFile", &introspection.ca_file)], &path);
+        }
+    }
+
+    /// The secrets that are given, by the keys below `path`.
+    fn secrets<const N: usize>(&mut self, secrets: [(&str, &Option<Secret>); N], path: &str) {
+        for (key, secret) in secrets {
+            if let Some(secret) = secret {
+                self.secret(secret, &format!("{path}.{key}"));
+            }
+        }
+    }
+
+    /// The files that are named, by the keys below `path`.
+    fn files<const N: usize>(&mut self, files: [(&str, &Option<String>); N], path: &str) {
         for (key, file) in files {
             if let Some(file) = file {
                 self.file(file, &format!("{path}.{key}"));
             }
         }
+    }
+
+    fn service(&mut self, service: &Service, path: &str) {
+        let Some(tls) = &service.tls else { return };
+        let files =
+            [("caFile", &tls.ca_file), ("certFile", &tls.cert_file), ("keyFile", &tls.key_file)];
+        self.files(files, path);
     }
 
     /// A file is read once, however often it is named: what is compiled is of one piece.

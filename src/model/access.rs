@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Span;
+use super::{Secret, Span};
 
 /// Settings of the process.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct Server {
     pub grace_period: Span,
     /// Connections kept open to endpoints, per thread.
     pub upstream_keepalive: usize,
+    /// Folder for what should survive a restart: the last good key sets and the revocations.
+    /// A key set counts at a start if its issuer confirmed it within the last seven days.
+    /// Without a folder nothing is kept on disk.
+    pub state_directory: Option<String>,
 }
 
 impl Default for Server {
@@ -29,6 +33,7 @@ impl Default for Server {
             pid_file: None,
             grace_period: Span::from_secs(30),
             upstream_keepalive: 256,
+            state_directory: None,
         }
     }
 }
@@ -39,11 +44,15 @@ impl Default for Server {
 pub struct Admin {
     /// `host:port` of health, metrics and configuration version.
     pub address: String,
+    /// What requests that change something must carry in `Authorization: Bearer`. Without it
+    /// they are accepted where the address is a loopback one, and refused elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: "127.0.0.1:9901".to_owned() }
+        Self { address: "127.0.0.1:9901".to_owned(), token: None }
     }
 }
 

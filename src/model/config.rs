@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessLog, Admin, ApiKey, Geo, IdentityProvider, Listener, Policies, RateLimit, Redis,
-    RequestPolicy, Route, Server, Service, Tenant,
+    AccessLog, Admin, ApiKey, ApiKeyCarriers, ClientCertificates, Database, Geo, IdentityHeader,
+    IdentityProvider, IdentitySignature, Listener, MessageSignatures, Policies, RateLimit, Redis,
+    RequestPolicy, Revocation, Route, Server, Service, Signer, Tenant,
 };
 
 /// A Tidegate configuration.
@@ -47,16 +48,47 @@ pub struct Config {
     #[serde(default)]
     pub identity_providers: BTreeMap<String, IdentityProvider>,
 
-    /// Which request header tells the upstream which fact about the caller. Headers of these
-    /// names that a client sends are always removed.
+    /// Which request header tells the service which fact about the caller; see `tidegate
+    /// headers`. Headers of these names that a client sends are removed before anything reads
+    /// them, on every route, and so are those that have `_` for `-`.
     #[serde(default = "default_identity_headers")]
-    pub identity_headers: BTreeMap<String, String>,
+    pub identity_headers: BTreeMap<String, IdentityHeader>,
 
-    /// API keys, each with what it proves about its holder.
+    /// The gateway's signature over those headers; without it they are not signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_signature: Option<IdentitySignature>,
+
+    /// API keys, each with what it proves about its holder. Those that come and go are in
+    /// `database`.
     #[serde(default)]
     pub api_keys: Vec<ApiKey>,
 
-    /// Tenants and their status, for `policies.authorization.tenantStatus`.
+    /// Where requests carry API keys.
+    #[serde(default)]
+    pub api_key_carriers: ApiKeyCarriers,
+
+    /// The database of API keys and tenants that change without a change of configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
+
+    /// How tokens are revoked before they expire.
+    #[serde(default)]
+    pub revocation: Revocation,
+
+    /// Parties that sign their requests, by name; the name becomes the subject.
+    #[serde(default)]
+    pub signers: BTreeMap<String, Signer>,
+
+    /// What signatures on requests must be like.
+    #[serde(default)]
+    pub message_signatures: MessageSignatures,
+
+    /// What client certificates prove about their holders.
+    #[serde(default)]
+    pub client_certificates: ClientCertificates,
+
+    /// Tenants and their status, for `policies.authorization.tenantStatus`. They come before
+    /// those of `database`.
     #[serde(default)]
     pub tenants: BTreeMap<String, Tenant>,
 
@@ -82,7 +114,7 @@ pub struct Config {
 }
 
 /// The identity contract of the seeds (R106): header name to fact.
-fn default_identity_headers() -> BTreeMap<String, String> {
+fn default_identity_headers() -> BTreeMap<String, IdentityHeader> {
     [
         ("x-user-id", "subject"),
         ("x-tenant-id", "tenantId"),
@@ -93,6 +125,6 @@ fn default_identity_headers() -> BTreeMap<String, String> {
         ("x-client-plan", "plan"),
     ]
     .into_iter()
-    .map(|(header, fact)| (header.to_owned(), fact.to_owned()))
+    .map(|(header, fact)| (header.to_owned(), fact.into()))
     .collect()
 }

@@ -14,13 +14,16 @@
 mod access;
 mod action;
 mod attempts;
+mod authorization;
 mod balance;
 mod config;
 mod discovery;
 mod identity;
+mod identity_header;
 mod key_part;
 mod limit;
 mod listener;
+mod partner;
 pub mod pem;
 mod resolved;
 mod route;
@@ -46,12 +49,19 @@ mod render;
 pub use access::{AccessLog, Admin, Geo, Server};
 pub use action::{Redirect, RegexRewrite, ReplacePrefix, Respond, Rewrite};
 pub use attempts::{Hedge, Rollout, Stream};
+pub use authorization::{
+    Auth, AuthFailureMode, AuthMethod, AuthSettings, Authorization, MethodAuthorization,
+};
 pub use balance::{
     Balance, CheckKind, CircuitBreaker, Ejection, HealthCheck, LoadBalancing, RetryBudget,
 };
 pub use config::Config;
 pub use discovery::{ConsulSource, Discovery, DnsRecord, DnsSource};
-pub use identity::{Algorithm, ApiKey, ClaimNames, IdentityProvider, JwksSettings, Tenant};
+pub use identity::{
+    Algorithm, ApiKey, ApiKeyCarriers, ClaimNames, Database, IdentityProvider, Introspection,
+    JwksSettings, Revocation, Tenant,
+};
+pub use identity_header::{HeaderEncoding, IdentityHeader};
 pub use key_part::KeyPart;
 pub use limit::{Breaker, FailureMode, LimitAlgorithm, RateLimit, Redis};
 pub use listener::{
@@ -59,11 +69,15 @@ pub use listener::{
     ProxyProtocol, TlsVersion, UnknownServerName,
 };
 pub use load::{Loaded, load_file, load_text};
+pub use partner::{
+    CertificateCaller, CertificateName, ClientCertificates, IdentityKey, IdentitySignature,
+    MessageSignatures, SignatureAlgorithm, Signer,
+};
 pub use problem::{Problem, Problems, Severity};
 pub use resolved::Resolved;
 pub use route::{
-    Auth, AuthMethod, AuthSettings, Authorization, Cache, CacheKey, CacheQuery, FieldMatch, Match,
-    Method, Policies, RequestPolicy, RetryOn, Route, Split, Upstream,
+    Cache, CacheKey, CacheQuery, FieldMatch, Match, Method, Policies, RequestPolicy, RetryOn,
+    Route, Split, Upstream,
 };
 pub use scalar::{ByteSize, OneOrMany, Secret, Span};
 pub use schema::json_schema;

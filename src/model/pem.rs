@@ -4,7 +4,7 @@
 //! the file; a file that could not be read at all is `None`, for the resolver has reported it.
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::{Problem, Resolved};
 
@@ -53,6 +53,12 @@ pub fn private_key(
         let problem = Problem::error("tls.key", place, what);
         Box::new(problem.help("a PEM file has `-----BEGIN PRIVATE KEY-----` and base64 below it"))
     })
+}
+
+/// The first private key in PKCS #8 of a PEM text; none where there is none.
+#[must_use]
+pub fn pkcs8(pem: &[u8]) -> Option<PrivatePkcs8KeyDer<'static>> {
+    PrivatePkcs8KeyDer::from_pem_slice(pem).ok()
 }
 
 /// A warning if a certificate is not valid at the time of resolving; nothing where the time is

@@ -30,10 +30,14 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// The value of a secret, where it could be had.
+    /// The value of a secret, where it could be had. One that stands in the configuration itself
+    /// always is.
     #[must_use]
-    pub fn secret(&self, secret: &Secret) -> Option<&str> {
-        self.secrets.get(secret).map(String::as_str)
+    pub fn secret<'a>(&'a self, secret: &'a Secret) -> Option<&'a str> {
+        match secret {
+            Secret::Literal(text) => Some(text),
+            _ => self.secrets.get(secret).map(String::as_str),
+        }
     }
 
     /// The contents of a file, where it could be read.

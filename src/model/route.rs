@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ByteSize, Hedge, KeyPart, OneOrMany, Redirect, Respond, Rewrite, Rollout, Span, Stream,
+    Auth, Authorization, ByteSize, Hedge, KeyPart, OneOrMany, Redirect, Respond, Rewrite, Rollout,
+    Span, Stream,
 };
 
 /// A route.
@@ -211,56 +212,10 @@ pub struct Policies {
     /// Whether and how answers are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
-    /// Whether `Authorization`, `Cookie` and `x-api-key` reach the service. Not by default on
+    /// Whether `Authorization`, `Cookie` and API keys reach the service. Not by default on
     /// routes that authenticate; always on routes that do not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forward_credentials: Option<bool>,
-}
-
-/// Whether callers must prove who they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// `none`: everybody is served; credentials are not looked at.
-    None,
-    /// `required`: any configured provider or API key will do.
-    Required,
-    /// Credentials of chosen kinds or providers are required.
-    Settings(AuthSettings),
-}
-
-/// Which credentials are accepted.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AuthSettings {
-    /// Identity providers whose tokens are accepted; without it, all.
-    #[serde(default)]
-    pub providers: Vec<String>,
-    /// Kinds of credentials; without it, tokens and API keys where they are configured.
-    #[serde(default)]
-    pub methods: Vec<AuthMethod>,
-}
-
-/// A kind of credentials.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub enum AuthMethod {
-    /// A JSON Web Token in `Authorization: Bearer`.
-    Jwt,
-    /// An API key in `x-api-key`.
-    ApiKey,
-    /// A client certificate, which the listener has verified. Must be asked for by name: a
-    /// listener may verify certificates for the sake of transport alone.
-    ClientCertificate,
-}
-
-/// What a caller must be allowed to do.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Authorization {
-    /// Scopes, all of which the caller must have.
-    pub required_scopes: Vec<String>,
-    /// Statuses of the caller's tenant that are let through.
-    pub tenant_status: Vec<String>,
 }
 
 /// A condition under which an attempt is repeated.

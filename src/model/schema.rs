@@ -68,8 +68,8 @@ mod tests {
         let schema = json_schema();
         assert_eq!(
             property(&schema, "Policies", "forwardCredentials")["description"],
-            "Whether `Authorization`, `Cookie` and `x-api-key` reach the service. Not by default \
-             on routes that authenticate; always on routes that do not."
+            "Whether `Authorization`, `Cookie` and API keys reach the service. Not by default on \
+             routes that authenticate; always on routes that do not."
         );
         assert!(property(&schema, "Redis", "url")["description"].is_string());
     }

@@ -7,7 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::route::{Auth, AuthSettings, CacheQuery, RetryOn};
+use super::authorization::{Auth, AuthSettings};
+use super::route::{CacheQuery, RetryOn};
 
 impl<'de> Deserialize<'de> for Auth {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -15,7 +16,7 @@ impl<'de> Deserialize<'de> for Auth {
         impl<'de> Visitor<'de> for AuthVisitor {
             type Value = Auth;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`required`, `none`, or a mapping with `providers` and `methods`")
+                f.write_str("`required`, `none`, or a mapping with `providers` and `anyOf`")
             }
             fn visit_str<E: de::Error>(self, word: &str) -> Result<Auth, E> {
                 match word {

@@ -9,9 +9,9 @@ use pingora_proxy::Session;
 use super::deadline::Deadline;
 use super::{RequestCtx, client, strict, upgrade};
 use crate::action::Answer;
-use crate::auth::{self, Denied};
+use crate::auth::{self, Proof};
 use crate::clock::{self, Tick};
-use crate::decide::{self, Choice, Outbound};
+use crate::decide::{self, Attempt, Choice, Outbound};
 use crate::edge::{Facts, Identity, RequestId, RequestView, TraceContext};
 use crate::fault::{Fault, Reject};
 use crate::live::Live;
@@ -34,6 +34,7 @@ pub(super) fn receive(live: &Live, session: &mut Session, ctx: &mut RequestCtx) 
     ctx.request_id = Some(RequestId::accept_or_mint(headers, fastrand::u128(..)));
     let entropy = (fastrand::u128(..), fastrand::u64(..));
     ctx.trace = Some(TraceContext::continue_or_start(headers, entropy));
+    client::take_out_unproved(session, ctx);
 }
 
 /// Everything that must hold before a request is served, in the order of cost. Returns the answer
@@ -56,15 +57,22 @@ pub(super) async fn admit(
     if header.uri.path() != view.path {
         ctx.path = Some(view.path.as_ref().into());
     }
-    let (route, proved) = find(live, ctx, &snapshot, &view).await?; // 403 404 405 503
+    let mut proof = Proof::default();
+    let (route, proved) = find(live, ctx, &snapshot, &view, &mut proof).await?; // 403 404 405 503
     ctx.route = Some(Arc::clone(route));
+    auth::admit_address(&route.auth, view.client)?; // 403
     ctx.deadline = Deadline::of(route, headers, ctx.began.tick);
     route.shape.check(&view)?; // 400 413 415
+    let providers = &snapshot.providers;
+    let (auth, began) = (&route.auth, ctx.began);
     ctx.identity = match proved {
         Some(identity) => Some(identity),
-        None => authenticate(live, ctx, route, &view).await?, // 401 503
+        None => live.auth.identify(auth, providers, &view, &mut proof, began).await?, // 401 503
     };
-    auth::authorize(&route.auth, ctx.identity.as_deref())?; // 403
+    let identity = ctx.identity.as_deref();
+    live.auth.authorize(&route.auth, providers, identity, &view, ctx.began).await?; // 403 503
+    let query = decide::query(route, view.query);
+    let view = RequestView { query: query.as_deref(), ..view };
     let request_id = ctx.request_id.clone();
     let facts = Facts {
         view: &view,
@@ -99,13 +107,20 @@ async fn find<'a>(
     ctx: &mut RequestCtx,
     snapshot: &'a Snapshot,
     view: &RequestView<'_>,
+    proof: &mut Proof,
 ) -> Result<(&'a Arc<Route>, Option<Arc<Identity>>), Reject> {
     let mut caller = Caller::default();
     loop {
         match decide::find(snapshot, view, &caller)? {
             Choice::Take(route) => return Ok((route, decide::proved(&caller, snapshot, route))),
             Choice::Ask(route) => {
-                let outcome = authenticate(live, ctx, route, view).await;
+                if let Err(reject) = auth::admit_address(&route.auth, view.client) {
+                    ctx.route = Some(Arc::clone(route));
+                    return Err(reject);
+                }
+                let providers = &snapshot.providers;
+                let (auth, began) = (&route.auth, ctx.began);
+                let outcome = live.auth.identify(auth, providers, view, proof, began).await;
                 decide::learn(&mut caller, snapshot, route, outcome)?;
             }
             Choice::Refuse(route, reject) => {
@@ -116,27 +131,6 @@ async fn find<'a>(
     }
 }
 
-/// Who the caller is. An unknown key id is worth one look at the identity provider, shared by
-/// all requests that ask at once and bounded in rate and time.
-async fn authenticate(
-    live: &Live,
-    ctx: &RequestCtx,
-    route: &Route,
-    view: &RequestView<'_>,
-) -> Result<Option<Arc<Identity>>, Reject> {
-    let providers = &ctx.snapshot.providers;
-    let verify = || {
-        let keys = live.keys.current();
-        auth::authenticate(&route.auth, providers, view, &keys, &live.tokens, ctx.began)
-    };
-    match verify() {
-        Err(Denied::UnknownKey(unknown)) if live.keys.refetch(&unknown).await => {
-            verify().map_err(Reject::from)
-        }
-        known => known.map_err(Reject::from),
-    }
-}
-
 /// Builds the header that the service gets.
 pub(super) fn prepare(upstream: &mut RequestHeader, ctx: &RequestCtx) -> Result<()> {
     let (Some(outbound), Some(route), Some(id), Some(trace)) =
@@ -144,8 +138,11 @@ pub(super) fn prepare(upstream: &mut RequestHeader, ctx: &RequestCtx) -> Result<
     else {
         return Err(Error::new_str("a request reached the upstream phase without a route"));
     };
-    let endpoint = ctx.current_endpoint();
-    outbound.prepare(upstream, route, ctx.identity.as_ref(), id, trace, endpoint);
+    let attempt = Attempt {
+        endpoint: ctx.current_endpoint(),
+        unix_seconds: route.signer.as_ref().map_or(0, |_| clock::now().unix_seconds()),
+    };
+    outbound.prepare(upstream, route, ctx.identity.as_ref(), id, trace, attempt);
     if let Some(header) = &route.deadline.header {
         upstream.insert_header(
             header.name().clone(),

@@ -49,6 +49,21 @@ pub(super) fn note_extent(session: &Session, watched: &Watched) {
     watched.serve(http1.get_headers_raw_bytes().len(), body);
 }
 
+/// Takes headers out in which a client says who it is: from here on nobody can read them (R108).
+pub(super) fn take_out_unproved(session: &mut Session, ctx: &RequestCtx) {
+    let is_trusted = || {
+        let connection = ctx.connection();
+        connection.is_some_and(|connection| {
+            let listener = ctx.snapshot.listeners.accepting(Some(connection.local));
+            listener.limits.trusted.contains(connection.peer.ip())
+        })
+    };
+    let headers = &session.req_header().headers;
+    for name in ctx.snapshot.unproved.found_in(headers, is_trusted) {
+        session.req_header_mut().remove_header(&name);
+    }
+}
+
 /// Joins the fields into which a client of HTTP/2 may break its cookies up: HTTP/1 services and
 /// policies know only one (RFC 9113 section 8.2.3).
 pub(super) fn join_cookies(session: &mut Session) -> Result<()> {

@@ -9,6 +9,7 @@ use pingora::Error;
 use pingora::prelude::ErrorType;
 
 use super::deadline::Deadline;
+use super::digest::SignedBody;
 use super::hedge::Leg;
 use super::stream::Patience;
 use crate::action::Upgrade;
@@ -94,6 +95,8 @@ pub struct RequestCtx {
     pub(super) leg: Option<Arc<Leg>>,
     /// Body bytes received from the client.
     pub(super) body_bytes: u64,
+    /// The body, where it is signed.
+    pub(super) signed_body: Option<Box<SignedBody>>,
     /// Why the request is not served, once that is known.
     pub(super) refusal: Option<Reject>,
     _in_flight: InFlight,
@@ -137,6 +140,7 @@ impl RequestCtx {
             hedged: false,
             leg: None,
             body_bytes: 0,
+            signed_body: None,
             refusal: None,
             _in_flight: InFlight::enter(&live.metrics.in_flight),
         }

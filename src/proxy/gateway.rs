@@ -19,8 +19,8 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use super::retry::{self, Stage};
 use super::{
-    RequestCtx, admit, answer, client, finish, gate, grpc, hedge, local, reply, stream, translate,
-    upgrade,
+    RequestCtx, admit, answer, client, digest, finish, gate, grpc, hedge, local, reply, stream,
+    translate, upgrade,
 };
 use crate::cache;
 use crate::clock;
@@ -79,7 +79,11 @@ impl ProxyHttp for Gateway {
         if ctx.leg.is_some() {
             return Ok(false);
         }
-        match admit::admit(&self.live, session, ctx).await {
+        let admitted = match admit::admit(&self.live, session, ctx).await {
+            Ok(answer) => digest::begin(session, ctx).await?.map(|()| answer),
+            refused => refused,
+        };
+        match admitted {
             Ok(None) if hedge::applies(session, ctx) => {
                 hedge::serve(&self.live, session, ctx).await?;
                 reply::send(&self.live, session, ctx).await;
@@ -191,15 +195,18 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        end: bool,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<()> {
         let bytes = body.as_ref().map_or(0, Bytes::len);
-        if bytes == 0 {
-            return Ok(());
+        if bytes > 0 {
+            admit::count_body(bytes, session.was_upgraded(), ctx, clock::now().tick)?;
+            client::keep_pace(session, ctx)?;
         }
-        admit::count_body(bytes, session.was_upgraded(), ctx, clock::now().tick)?;
-        client::keep_pace(session, ctx)
+        if ctx.signed_body.is_some() && !session.was_upgraded() {
+            digest::pass(body, end, ctx)?;
+        }
+        Ok(())
     }
 
     /// Sees the service's answer before the cache does, 1xx included.
@@ -321,6 +328,13 @@ impl ProxyHttp for Gateway {
             reply::send(&self.live, session, ctx).await;
         }
         FailToProxy { error_code: fault.status(), can_reuse_downstream: fault.is_routine() }
+    }
+
+    /// What Pingora says of a request in its own log lines: without the query, which may hold an
+    /// API key.
+    fn request_summary(&self, session: &Session, _: &Box<RequestCtx>) -> String {
+        let header = session.req_header();
+        format!("{} {}", header.method, header.uri.path())
     }
 
     /// Every failure is in the access log and in a metric; only defects are logged beside it.

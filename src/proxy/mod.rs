@@ -8,6 +8,7 @@ mod answer;
 mod client;
 mod ctx;
 mod deadline;
+mod digest;
 mod finish;
 mod gate;
 mod gateway;

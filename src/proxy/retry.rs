@@ -13,7 +13,7 @@ use pingora::prelude::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_proxy::Session;
 
-use super::{RequestCtx, gate, replay, stream, translate};
+use super::{RequestCtx, digest, gate, replay, stream, translate};
 use crate::clock::Moment;
 use crate::fault::{Fault, Reject};
 use crate::snapshot::{RetryPolicy, Route};
@@ -81,6 +81,7 @@ pub(super) fn next_peer(ctx: &mut RequestCtx, now: Moment) -> Result<Box<HttpPee
     ctx.answered_after = None;
     // The body is counted as it is sent, and each attempt sends it from its beginning.
     ctx.body_bytes = 0;
+    digest::restart(ctx);
     Ok(peer)
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::geo::{Geo, Whereabouts};
 use crate::edge::Identity;
-use crate::model::{Auth, AuthMethod};
+use crate::model::Auth;
 
 /// Which credentials a route accepts; routes of one set accept the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,15 +77,10 @@ impl CredentialSets {
                 let mut providers: Vec<&str> =
                     settings.providers.iter().map(String::as_str).collect();
                 providers.sort_unstable();
-                let accepts = |method| settings.methods.contains(&method);
-                let methods = METHODS.map(accepts);
-                format!("{providers:?} {methods:?}")
+                format!("{providers:?} {:?} {:?}", settings.any_of, settings.failure_mode)
             }
         };
         let next = CredentialSet(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
         Some(*self.0.entry(key).or_insert(next))
     }
 }
-
-const METHODS: [AuthMethod; 3] =
-    [AuthMethod::Jwt, AuthMethod::ApiKey, AuthMethod::ClientCertificate];

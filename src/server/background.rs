@@ -43,7 +43,7 @@ impl BackgroundService for Upkeep {
         let upstreams = &self.live.upstreams;
         let discovery = upstreams.directory.run(&upstreams.health, &self.live.metrics);
         let rollouts = upstreams.rollouts.run(clock::now);
-        let (keys, health) = (self.live.keys.run(), upstreams.look_after(clock::now));
+        let (keys, health) = (self.live.auth.run(), upstreams.look_after(clock::now));
         tokio::join!(keys, health, discovery, rollouts, files, listening);
     }
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::route::Shared;
-use super::{Listeners, Route, Snapshot};
+use super::{Listeners, Route, Snapshot, Unproved};
 use crate::auth::Providers;
-use crate::limit::{LimitRule, check_redis_url};
+use crate::limit::LimitRule;
+use crate::link::check_redis_url;
 use crate::model::{Config, Problem, Problems, Resolved};
 use crate::routing::Table;
 use crate::telemetry::Metrics;
@@ -33,6 +34,7 @@ pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> O
     check_admin(config, problems);
     check_redis(config, parts.resolved, problems);
     let providers = Providers::compile(config, parts.resolved, problems);
+    let unproved = Unproved::compile(config, &providers, problems);
     let limits = limits(config, parts, problems);
     let table = Table::compile(config, parts.resolved, problems);
     unique_names(config, problems);
@@ -58,6 +60,7 @@ pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> O
         table,
         routes: routes.into_iter().map(|route| route.map(Arc::new)).collect::<Option<_>>()?,
         providers: Arc::new(providers),
+        unproved,
         limits: limits.into_values().collect(),
     })
 }
@@ -104,7 +107,7 @@ fn check_admin(config: &Config, problems: &mut Problems) {
                 "admin.address",
                 format!("the admin listener at {address} can be reached from other machines"),
             )
-            .help("it has no access control: use a loopback address, or protect the network"),
+            .help("anybody may read there: use a loopback address, or protect the network"),
         ),
         Ok(_) => {}
         Err(_) => problems.push(Problem::error(

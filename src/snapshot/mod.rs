@@ -13,6 +13,7 @@ mod listeners;
 mod merge;
 mod retry;
 mod route;
+mod unproved;
 
 pub use action::{Action, Forward};
 pub use compile::{Parts, compile};
@@ -21,6 +22,7 @@ pub use hedge::HedgePolicy;
 pub use listeners::{Listener, Listeners};
 pub use retry::RetryPolicy;
 pub use route::Route;
+pub use unproved::Unproved;
 
 use std::sync::Arc;
 
@@ -46,6 +48,8 @@ pub struct Snapshot {
     pub hedges: bool,
     /// Identity providers, API keys and the identity headers.
     pub providers: Arc<Providers>,
+    /// Headers that are taken out of requests before they are read.
+    pub unproved: Unproved,
     /// Rate limits, by name.
     pub limits: Box<[Arc<LimitRule>]>,
 }

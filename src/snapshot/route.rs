@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, header};
+use http::header::{self, HeaderName};
 
 use super::compile::Parts;
 use super::{Action, DeadlinePolicy, Forward, HedgePolicy, RetryPolicy, merge};
 use crate::action::Local;
-use crate::auth::{API_KEY_HEADER, AuthPolicy, Providers};
+use crate::auth::{AuthPolicy, IdentitySigner, Providers, SIGNATURE_HEADERS};
 use crate::cache::CachePolicy;
 use crate::edge::NameSet;
 use crate::limit::LimitRule;
@@ -49,10 +49,15 @@ pub struct Route {
     pub retry: RetryPolicy,
     /// When a second attempt is begun beside the first.
     pub hedge: Option<HedgePolicy>,
-    /// Whether `Authorization`, `Cookie` and `x-api-key` reach the service.
+    /// Whether `Authorization`, `Cookie` and API keys reach the service.
     pub forward_credentials: bool,
     /// Headers that never reach the service as a client sent them.
     pub removed: NameSet,
+    /// What signs requests to the service, where they are signed.
+    pub signer: Option<Arc<IdentitySigner>>,
+    /// The query parameter with an API key, which neither policies see nor, without
+    /// `forward_credentials`, the service; none where it is a parameter like others.
+    pub key_parameter: Option<Arc<str>>,
     /// Its meters.
     pub meters: RouteMeters,
 }
@@ -79,9 +84,14 @@ impl Route {
         let request = merge::request_policy(&model.request_policy, &shared.config.request_policy);
         let place = format!("{path}.policies");
         let auth = AuthPolicy::compile(&policies, shared.providers, &place, problems);
+        if model.policies.authorization.is_some() {
+            auth.check_methods(&model.r#match.methods, &place, problems);
+        }
         let cache = policies.cache.as_ref().map(|cache| {
             let place = format!("{place}.cache");
-            CachePolicy::compile(cache, &model.name, auth.is_required(), &place, problems)
+            let key_header = shared.providers.api_key_header();
+            let required = auth.is_required();
+            CachePolicy::compile(cache, &model.name, required, key_header, &place, problems)
         });
         let limits = limits(&policies, shared.limits, &place, problems);
         let timeout = timeout(&policies, &place, problems);
@@ -99,7 +109,13 @@ impl Route {
         let forward_credentials = policies.forward_credentials.unwrap_or(!auth.is_required());
         Some(Self {
             index: RouteIndex(u32::try_from(index).ok()?),
-            removed: removed(shared.providers.stripped(), forward_credentials),
+            removed: removed(shared.providers, forward_credentials),
+            signer: shared.providers.signer().cloned(),
+            key_parameter: shared
+                .providers
+                .api_key_parameter()
+                .filter(|_| auth.accepts_api_keys() || !forward_credentials)
+                .cloned(),
             meters,
             name,
             shape,
@@ -143,16 +159,30 @@ impl Route {
     }
 }
 
-/// Headers that never reach a service as a client sent them: identity headers, forwarding headers
-/// that are not written anew, a `tracestate` whose `traceparent` may be ours; credentials too
-/// where they stay here.
-fn removed(stripped: &[HeaderName], forward_credentials: bool) -> NameSet {
-    let credentials = [header::AUTHORIZATION, header::COOKIE, API_KEY_HEADER];
+/// Headers that never reach a service as a client sent them: identity headers, forwarding headers,
+/// which are not sent on or are written anew, a `tracestate` whose `traceparent` may be ours;
+/// credentials too where they stay here, and signatures where the gateway signs.
+fn removed(providers: &Providers, forward_credentials: bool) -> NameSet {
+    let api_key = providers.api_key_header().clone();
+    let credentials = [header::AUTHORIZATION, header::COOKIE, api_key];
     let credentials = credentials.into_iter().filter(|_| !forward_credentials);
-    let [real_ip, state] = ["x-real-ip", "tracestate"].map(HeaderName::from_static);
-    let forwarding = [header::FORWARDED, real_ip, state];
-    NameSet::new(stripped.iter().cloned().chain(forwarding).chain(credentials))
+    let signatures = SIGNATURE_HEADERS.into_iter().filter(|_| providers.signer().is_some());
+    let own = REPLACED.map(HeaderName::from_static);
+    let own = own.into_iter().chain([header::FORWARDED]);
+    let identity = providers.stripped().iter().cloned();
+    NameSet::new(identity.chain(own).chain(credentials).chain(signatures))
 }
+
+/// Headers that the gateway writes itself, or keeps to itself. They are set after the client's
+/// are removed; removing them catches those that only a service takes for them (`x_request_id`).
+const REPLACED: [&str; 6] = [
+    "tracestate",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+];
 
 fn check_name(name: &str, path: &str, problems: &mut Problems) {
     let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

@@ -63,12 +63,58 @@ metrics! {
         "Requests dropped by a defect of the gateway; any is a reason to alert.";
     token_cache: IntCounterVec "tidegate_token_cache_total" ["outcome"]
         "Look-ups in the cache of verified tokens: hit, miss, refused.";
+    token_cache_entries: IntGauge "tidegate_token_cache_entries" []
+        "Verified tokens that are remembered; at most 65536.";
+    token_cache_bytes: IntGauge "tidegate_token_cache_bytes" []
+        "What they weigh, estimated; at most 256 MiB.";
+    token_cache_evicted: IntCounter "tidegate_token_cache_evicted_total" []
+        "Verified tokens that were good and made room for others.";
+    token_refusals: IntCounterVec "tidegate_token_refusals_total" ["outcome"]
+        "Tokens refused for what checking them showed: checked, recalled without a check.";
+    revocations: IntGauge "tidegate_revocations" []
+        "Revocations in force on this node.";
+    revocations_age: IntGauge "tidegate_revocations_age_seconds" []
+        "Time since the shared list of revocations was last read; -1 if it never was.";
+    revocations_read: IntCounterVec "tidegate_revocations_read_total" ["outcome"]
+        "Readings of the shared list: changed, unchanged, failed.";
+    revocations_skipped: IntCounterVec "tidegate_revocations_skipped_total" ["reason"]
+        "Revocations from elsewhere that are not in force here: unreadable, full.";
+    revoked_refused: IntCounter "tidegate_revoked_refused_total" []
+        "Requests refused because what they carried was revoked.";
     keyring_fetches: IntCounterVec "tidegate_keyring_fetches_total" ["provider", "outcome"]
-        "Fetches of key sets, by identity provider and outcome.";
+        "Fetches of key sets, by identity provider and outcome: changed, unchanged, failed.";
+    keyring_failures: IntCounterVec "tidegate_keyring_failures_total" ["provider", "reason"]
+        "Fetches of key sets that failed, by identity provider and reason.";
     keyring_age: GaugeVec "tidegate_keyring_age_seconds" ["provider"]
-        "Age of the key set in force.";
+        "Age of the key set in force, since the issuer last confirmed it.";
+    keyring_keys: IntGaugeVec "tidegate_keyring_keys" ["provider"]
+        "Keys of the key set in force.";
+    keyring_store: IntCounterVec "tidegate_keyring_store_total" ["provider", "outcome"]
+        "Key sets on disk, by identity provider: loaded, ignored, saved, failed.";
     keyring_unknown: IntCounterVec "tidegate_keyring_unknown_kid_total" ["provider"]
         "Tokens that named a key the set does not hold.";
+    introspection_questions:
+        IntCounterVec "tidegate_introspection_questions_total" ["provider", "outcome"]
+        "Questions to issuers about tokens, by outcome: active, inactive, unreachable, timeout, \
+         status, credentials, malformed, held_back.";
+    introspection_duration: HistogramVec "tidegate_introspection_duration_seconds" ["provider"]
+        "Time from a question to an issuer about a token to its answer, or to its failure.";
+    introspection_cache: IntCounterVec "tidegate_introspection_cache_total" ["outcome"]
+        "Look-ups of what issuers said about tokens: hit, refused, miss; stale while away.";
+    signature_nonces: IntCounterVec "tidegate_signature_nonces_total" ["outcome"]
+        "Nonces of signed requests: new, local (Redis did not say), replayed, full (refused).";
+    signature_nonces_held: IntGauge "tidegate_signature_nonces_held" []
+        "Nonces of signed requests that are remembered on this node.";
+    lookups: IntCounterVec "tidegate_lookups_total" ["kind", "outcome"]
+        "Look-ups of API keys and tenants: local, redis, database, none, unavailable, stale.";
+    lookup_entries: IntGaugeVec "tidegate_lookup_entries" ["kind", "known"]
+        "What is known of API keys and tenants on this node: found, none.";
+    lookup_redis_failures: IntCounter "tidegate_lookup_redis_failures_total" []
+        "Calls to Redis about API keys and tenants that failed or came too late.";
+    database_duration: HistogramVec "tidegate_database_duration_seconds" ["outcome"]
+        "Time of look-ups in the database: ok, failed.";
+    database_up: IntGauge "tidegate_database_up" []
+        "1 while the database answers about callers, 0 while it does not.";
     limit_decisions: IntCounterVec "tidegate_limit_decisions_total" ["limit", "decision", "counter"]
         "Decisions by limit: allowed, limited or unavailable; counted in redis, local or open.";
     limit_redis_failures: IntCounter "tidegate_limit_redis_failures_total" []

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use super::findings::Findings;
 use super::{BUCKETS, murmur3_32};
-use crate::edge::{Facts, Part};
-use crate::model::{KeyPart, Problem};
+use crate::edge::{Facts, Part, is_same_variable};
+use crate::model::{IdentityHeader, KeyPart, Problem};
 
 /// The parts of a split's key, in the order in which they are tried.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Affinity {
     /// the default order is taken.
     pub(super) fn compile(
         parts: &[KeyPart],
-        identity_headers: &BTreeMap<String, String>,
+        identity_headers: &BTreeMap<String, IdentityHeader>,
         path: &str,
         findings: &mut Findings<'_>,
     ) -> Self {
@@ -89,14 +89,14 @@ fn is_always_there(part: &KeyPart) -> bool {
 
 fn warn_if_spoofable(
     part: &KeyPart,
-    identity_headers: &BTreeMap<String, String>,
+    identity_headers: &BTreeMap<String, IdentityHeader>,
     place: &str,
     findings: &mut Findings<'_>,
 ) {
     let KeyPart::Header(name) = part else { return };
     let Some(fact) = identity_headers
         .iter()
-        .find_map(|(header, fact)| header.eq_ignore_ascii_case(name).then_some(fact))
+        .find_map(|(header, fact)| is_same_variable(header, name).then_some(fact))
     else {
         return;
     };
@@ -104,11 +104,9 @@ fn warn_if_spoofable(
         Problem::warning(
             "split.spoofable",
             place,
-            format!(
-                "`header:{name}` is read as the client sent it, so a client can choose its bucket"
-            ),
+            format!("`header:{name}` is never the key: what clients send of identity is removed"),
         )
-        .help(match fact.as_str() {
+        .help(match fact.fact.as_str() {
             "subject" => "`userId` is the verified subject",
             "tenantId" => "`tenantId` is the verified tenant",
             _ => "`claim:NAME` is read from the verified token",

@@ -70,6 +70,7 @@ impl Request {
             method: &Method::GET,
             scheme: Scheme::Https,
             host: Cow::Borrowed("api.example.com"),
+            port: None,
             path: Cow::Borrowed("/"),
             query: None,
             headers: &self.headers,

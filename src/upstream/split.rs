@@ -9,7 +9,7 @@ use super::affinity::Affinity;
 use super::findings::Findings;
 use super::{Rollout, Rollouts};
 use crate::edge::Facts;
-use crate::model::{self, Problem, Problems};
+use crate::model::{self, IdentityHeader, Problem, Problems};
 use crate::telemetry::Metrics;
 
 /// The number of buckets that keys fall into (R043).
@@ -53,7 +53,7 @@ impl SplitPlan {
     pub(super) fn compile(
         model: &model::Upstream,
         versions: &[&str],
-        identity_headers: &BTreeMap<String, String>,
+        identity_headers: &BTreeMap<String, IdentityHeader>,
         path: &str,
         findings: &mut Findings<'_>,
     ) -> Option<Self> {

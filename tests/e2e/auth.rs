@@ -398,7 +398,7 @@ async fn a_route_takes_the_providers_that_it_names() -> Outcome {
         )
         + "routes:\n  \
            - {name: narrow, match: {pathPrefix: /narrow}, upstream: {service: api}, \
-              policies: {auth: {providers: [main], methods: [jwt]}}}\n  \
+              policies: {auth: {providers: [main], anyOf: [jwt]}}}\n  \
            - {name: wide, match: {pathPrefix: /wide}, upstream: {service: api}, \
               policies: {auth: required}}\n";
     let gateway = gateway(config).start().await?;

@@ -140,6 +140,8 @@ async fn listeners_have_their_own_settings() -> Outcome {
     let gateway = started(&origin, &["maxConnections: 2", &lines]).await?;
     let _first = served(gateway.address()).await?;
     let _second = served(gateway.address()).await?;
+    // The gateway looks itself whether its listeners are open.
+    open(&gateway, "second", 0.0).await?;
     let client = Http2Client::connect(other).await?;
     assert_eq!(client.get("http://api.example.com/").await?.status, 200);
     open(&gateway, "second", 1.0).await?;

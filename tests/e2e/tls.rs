@@ -319,9 +319,9 @@ async fn a_client_certificate_proves_who_is_calling() -> Outcome {
            - {name: open, match: {pathPrefix: /open}, upstream: {service: api}, \
               policies: {auth: none}}\n\
            - {name: mine, match: {pathPrefix: /mine}, upstream: {service: api}, \
-              policies: {auth: {methods: [clientCertificate]}}}\n\
+              policies: {auth: {anyOf: [clientCertificate]}}}\n\
            - {name: either, match: {pathPrefix: /either}, upstream: {service: api}, \
-              policies: {auth: {methods: [apiKey, clientCertificate]}}}\n\
+              policies: {auth: {anyOf: [apiKey, clientCertificate]}}}\n\
            - {name: keys, match: {pathPrefix: /keys}, upstream: {service: api}, \
               policies: {auth: required}}\n";
     let gateway = gateway(config).listener(&format!("tls: {tls}")).start().await?;

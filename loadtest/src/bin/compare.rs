@@ -110,7 +110,8 @@ fn judge(options: &Options, rows: &[Row]) -> Result<()> {
             && row.ratio.is_none_or(|ratio| ratio > *most)
         {
             let ratio = row.ratio.unwrap_or(f64::NAN);
-            faults.push(format!("{}: {ratio:.2} × bare, more than {most}", row.kind));
+            let beside = row.kind.yardstick();
+            faults.push(format!("{}: {ratio:.2} × {beside}, more than {most}", row.kind));
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(Error::new(faults.join("; "))) }

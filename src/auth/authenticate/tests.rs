@@ -1,12 +1,18 @@
+mod hostile;
+mod mutations;
+
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
-use super::super::API_KEY_HEADER;
-use super::super::testing::{
+use super::*;
+use crate::auth::question::Question;
+use crate::auth::testing::{
     Gate, ISSUER, NOW, RSA_PUBLIC, SECRET, Signer, after, base64url, bearer, claims,
     fetched_provider, main_provider, now, policy, ring, said, view,
 };
-use super::*;
+use crate::auth::{Answers, KeyRing};
+use crate::edge::ClientCertificate;
+use crate::fault::Reject;
 
 const ASYMMETRIC: [&str; 9] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
@@ -89,10 +95,7 @@ fn algorithm_none_is_refused_in_every_spelling() {
     for alg in ["none", "None", "NONE", "nOnE"] {
         let head = base64url(json!({"alg": alg, "kid": "k1"}).to_string());
         let body = base64url(good().to_string());
-        assert_eq!(
-            gate.show(&format!("{head}.{body}.")).map(drop),
-            refused(TokenError::NotCompact)
-        );
+        assert_eq!(gate.show(&format!("{head}.{body}.")).map(drop), refused(TokenError::Unsigned));
         assert_eq!(
             gate.show(&format!("{head}.{body}.AAAA")).map(drop),
             refused(TokenError::Algorithm)
@@ -103,7 +106,7 @@ fn algorithm_none_is_refused_in_every_spelling() {
 #[test]
 fn an_hmac_with_the_public_key_proves_nothing() {
     // The three spellings of the public key that an attacker would try as the secret.
-    let der = super::super::testing::der(RSA_PUBLIC);
+    let der = crate::auth::testing::der(RSA_PUBLIC);
     let secrets = [RSA_PUBLIC.as_bytes().to_vec(), RSA_PUBLIC.trim().into(), der];
     let pem = RSA_PUBLIC.replace('\n', "\n      ");
     let inline = format!("    algorithms: [RS256]\n    publicKeyPem: |\n      {pem}\n");
@@ -159,9 +162,9 @@ fn an_unknown_key_of_a_fetched_set_asks_for_a_newer_set() {
     let (gate, signer) = gate("EdDSA");
     let token = signer.token("EdDSA", Some("k9"), &good());
     let denied = gate.ask(&bearer(&token), now()).unwrap_err();
-    let Denied::UnknownKey(unknown) = denied else { panic!("{denied:?}") };
+    let Denied::Ask(Question::Key(unknown)) = denied else { panic!("{denied:?}") };
     assert_eq!(&*unknown.set.provider, "main");
-    assert_eq!(said(&Denied::UnknownKey(unknown).into()), error(TokenError::KeyUnknown));
+    assert_eq!(said(&Denied::Ask(Question::Key(unknown)).into()), error(TokenError::KeyUnknown));
     // What cannot be good asks nobody.
     for bad in [
         signer.token("EdDSA", Some("k9"), &claims(&json!({"iss": "https://evil.test/"}))),
@@ -208,6 +211,8 @@ fn audiences_match_as_string_or_list() {
         json!([]),
         json!(["users"]),
         json!([["orders"]]),
+        json!(["orders", 1]),
+        json!(["orders", null]),
         json!({"orders": 1}),
         json!(1),
     ] {
@@ -223,11 +228,16 @@ fn expiry_forgives_the_leeway_and_no_more() {
         (json!(NOW - 30), Ok(())),
         (json!(NOW - 31), refused(TokenError::Expired)),
         (json!(0), refused(TokenError::Expired)),
-        (json!(-1), refused(TokenError::Expired)),
+        (json!(-1), refused(TokenError::Time)),
+        (json!(-0.5), refused(TokenError::Time)),
         (json!(1_799_999_970.5), Ok(())),
         (json!(1_799_999_969.9), refused(TokenError::Expired)),
-        (json!(u64::MAX), Ok(())),
-        (json!(1e300), Ok(())),
+        (json!(253_402_300_799_u64), Ok(())),
+        (json!(253_402_300_800_u64), refused(TokenError::Time)),
+        (json!(NOW * 1000), refused(TokenError::Time)),
+        (json!(u64::MAX), refused(TokenError::Time)),
+        (json!(1e300), refused(TokenError::Time)),
+        (json!([NOW + 300]), refused(TokenError::Time)),
         (json!("1800000300"), refused(TokenError::Time)),
         (json!(true), refused(TokenError::Time)),
         (json!(null), refused(TokenError::NoExpiry)),
@@ -250,9 +260,99 @@ fn tokens_of_the_future_wait_for_the_leeway() {
 
 #[test]
 fn a_subject_is_needed() {
-    for sub in [json!(null), json!(""), json!([]), json!({"id": 1})] {
+    for sub in [json!(null), json!(""), json!([]), json!({"id": 1}), json!(1.5), json!(1e20)] {
         assert_eq!(with_claims(&json!({ "sub": sub })), refused(TokenError::NoSubject), "{sub}");
     }
+    assert_eq!(with_claims(&json!({"sub": u64::MAX})), Ok(()));
+}
+
+#[test]
+fn access_tokens_are_whole() {
+    let (gate, signer) = secret_gate();
+    let show = |typ: &str, change: &Value| {
+        let whole = json!({"client_id": "app", "jti": "t-1"});
+        let mut written = claims(&whole);
+        for (name, value) in change.as_object().unwrap() {
+            written[name] = value.clone();
+        }
+        written.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        let header = json!({"alg": "HS256", "typ": typ});
+        gate.show(&signer.token_with(&header, &written)).map(drop)
+    };
+    assert_eq!(show("at+jwt", &json!({})), Ok(()));
+    for name in ["client_id", "jti", "iat"] {
+        let without = json!({ name: null });
+        assert_eq!(show("at+jwt", &without), refused(TokenError::Incomplete), "{name}");
+        assert_eq!(show("application/AT+JWT", &without), refused(TokenError::Incomplete));
+        assert_eq!(show("JWT", &without), Ok(()), "{name}");
+    }
+    for change in [json!({"client_id": ""}), json!({"jti": 7}), json!({"sub": 7})] {
+        assert_eq!(show("at+jwt", &change), refused(TokenError::Incomplete), "{change}");
+    }
+    for (name, why) in [
+        ("iss", TokenError::Issuer),
+        ("exp", TokenError::NoExpiry),
+        ("aud", TokenError::Audience),
+        ("sub", TokenError::NoSubject),
+    ] {
+        assert_eq!(show("at+jwt", &json!({ name: null })), refused(why), "{name}");
+    }
+}
+
+/// The caller of a request on a connection with this certificate.
+fn ask_with(
+    gate: &Gate,
+    token: &str,
+    certificate: Option<&ClientCertificate>,
+) -> Result<(), String> {
+    let headers = bearer(token);
+    let view = RequestView { certificate, ..view(&Method::GET, &headers) };
+    let answers = Answers::default();
+    authenticate(&gate.policy, &view, &gate.evidence(&answers, now()))
+        .map(drop)
+        .map_err(|denied| said(&denied.into()))
+}
+
+#[test]
+fn a_token_that_is_bound_to_a_certificate_needs_it_every_time() {
+    let (gate, signer) = secret_gate();
+    let has = |byte: &str| ClientCertificate {
+        fingerprint: byte.repeat(32).into(),
+        ..ClientCertificate::default()
+    };
+    let (own, other) = (has("ab"), has("cd"));
+    let cnf = json!({"cnf": {"x5t#S256": base64url([0xab; 32])}});
+    let token = signer.token("HS256", None, &claims(&cnf));
+    // Nobody has shown it yet; then it is remembered, and still nobody else can use it.
+    for (round, hits) in [(1, 0), (2, 3)] {
+        let wrong = refused(TokenError::OtherCertificate);
+        assert_eq!(ask_with(&gate, &token, None), wrong.clone(), "{round}");
+        assert_eq!(ask_with(&gate, &token, Some(&other)), wrong, "{round}");
+        assert_eq!(ask_with(&gate, &token, Some(&own)), Ok(()), "{round}");
+        assert!(gate.lookups("hit") >= hits, "{round}");
+    }
+    // A token that is bound to nothing goes with any certificate.
+    let free = signer.token("HS256", None, &good());
+    for certificate in [None, Some(&own), Some(&other)] {
+        assert_eq!(ask_with(&gate, &free, certificate), Ok(()));
+    }
+}
+
+#[test]
+fn bindings_that_are_not_checked_are_refused() {
+    assert_eq!(with_claims(&json!({"cnf": {"jkt": "a"}})), refused(TokenError::ProofKey));
+    for cnf in [json!({}), json!("a"), json!({"jwk": {}}), json!({"x5t#S256": "a"})] {
+        let outcome = with_claims(&json!({ "cnf": cnf }));
+        assert_eq!(outcome, refused(TokenError::BoundOtherwise), "{cnf}");
+    }
+    // DPoP's own scheme is not ours either.
+    let (gate, signer) = secret_gate();
+    let token = signer.token("HS256", None, &good());
+    let value = HeaderValue::try_from(format!("DPoP {token}")).unwrap();
+    let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+    let reject = Reject::from(gate.ask(&headers, now()).unwrap_err());
+    assert_eq!(said(&reject), "auth.credentials_missing: ");
+    assert_eq!(reject.headers[0].1, "Bearer realm=\"tidegate\"");
 }
 
 #[test]
@@ -278,7 +378,7 @@ fn missing_credentials_are_told_apart_from_bad_ones() {
         HeaderMap::new(),
         authorization("Basic dTpw"),
         authorization("Bearer "),
-        HeaderMap::from_iter([(API_KEY_HEADER, HeaderValue::from_static("some-key"))]),
+        with_key(HeaderMap::new(), "some-key"),
     ] {
         let reject = ask(&headers);
         assert_eq!(said(&reject), "auth.credentials_missing: ", "{headers:?}");
@@ -297,14 +397,14 @@ fn an_open_route_looks_at_no_credentials() {
     gate.policy = policy(&gate.providers, "auth: none");
     let headers = bearer("nonsense");
     let view = view(&Method::GET, &headers);
-    let found = authenticate(&gate.policy, &gate.providers, &view, &gate.ring, &gate.cache, now());
+    let found = authenticate(&gate.policy, &view, &gate.evidence(&Answers::default(), now()));
     assert!(matches!(found, Ok(None)));
 }
 
 const PARTNER: &str = "apiKeys: [{id: partner, key: partner-key-0123456789}]\n";
 
 fn with_key(mut headers: HeaderMap, key: &'static str) -> HeaderMap {
-    headers.insert(API_KEY_HEADER, HeaderValue::from_static(key));
+    headers.insert("x-api-key", HeaderValue::from_static(key));
     headers
 }
 
@@ -332,12 +432,12 @@ fn an_api_key_does_where_there_is_no_token_and_never_mends_a_bad_one() {
 fn routes_for_keys_only_take_no_token() {
     let rest = format!("    algorithms: [HS256]\n    secret: {SECRET}\n{PARTNER}");
     let mut gate = Gate::new(&main_provider(&rest), KeyRing::default());
-    gate.policy = policy(&gate.providers, "auth: {methods: [apiKey]}");
+    gate.policy = policy(&gate.providers, "auth: {anyOf: [apiKey]}");
     let headers = bearer(&Signer::new("HS256").token("HS256", None, &good()));
     let reject = Reject::from(gate.ask(&headers, now()).unwrap_err());
     assert_eq!(said(&reject), "auth.credentials_missing: ");
     assert_eq!(reject.headers[0].1, "ApiKey realm=\"tidegate\", header=\"x-api-key\"");
-    gate.policy = policy(&gate.providers, "auth: {methods: [jwt]}");
+    gate.policy = policy(&gate.providers, "auth: {anyOf: [jwt]}");
     let keyed = with_key(HeaderMap::new(), "partner-key-0123456789");
     let reject = Reject::from(gate.ask(&keyed, now()).unwrap_err());
     assert_eq!(said(&reject), "auth.credentials_missing: ");
@@ -418,11 +518,128 @@ fn one_provider_cannot_vouch_for_another() {
 }
 
 #[test]
-fn refused_tokens_are_not_kept() {
+fn a_rotation_keeps_what_was_proved_with_keys_that_stay() {
+    let signer = Signer::new("EdDSA");
+    let (stays, goes) = (signer.jwk("stays"), Signer::new("EdDSA"));
+    let mut gate =
+        Gate::new(&fetched_provider("[EdDSA]"), ring(&[stays.clone(), goes.jwk("goes")]));
+    let kept = signer.token("EdDSA", Some("stays"), &good());
+    let lost = goes.token("EdDSA", Some("goes"), &good());
+    assert!(gate.show(&kept).is_ok() && gate.show(&lost).is_ok());
+    gate.ring = ring(&[Signer::new("EdDSA").jwk("comes"), stays]);
+    assert!(gate.show(&kept).is_ok());
+    assert_eq!(gate.lookups("hit"), 1);
+    assert_eq!(gate.show(&lost).map(drop), refused(TokenError::KeyUnknown));
+    // The same key under another name is another key: the token does not name it.
+    gate.ring = ring(&[signer.jwk("renamed")]);
+    assert_eq!(gate.show(&kept).map(drop), refused(TokenError::KeyUnknown));
+    assert_eq!((gate.lookups("hit"), gate.lookups("refused")), (1, 2));
+}
+
+#[test]
+fn a_token_that_names_no_key_is_judged_anew_by_another_set() {
+    let signer = Signer::new("EdDSA");
+    let mut gate = Gate::new(&fetched_provider("[EdDSA]"), ring(&[signer.jwk("k1")]));
+    let token = signer.token("EdDSA", None, &good());
+    assert!(gate.show(&token).is_ok());
+    // Now two keys could be meant.
+    gate.ring = ring(&[signer.jwk("k1"), Signer::new("EdDSA").jwk("k2")]);
+    assert_eq!(gate.show(&token).map(drop), refused(TokenError::KeyUnnamed));
+}
+
+#[test]
+fn a_key_that_may_no_longer_serve_an_algorithm_proves_nothing_with_it() {
+    let signer = Signer::new("RS256");
+    let mut gate = Gate::new(&fetched_provider("[RS256, RS512]"), ring(&[signer.jwk("k1")]));
+    let token = signer.token("RS512", Some("k1"), &good());
+    assert!(gate.show(&token).is_ok());
+    let mut only = signer.jwk("k1");
+    only["alg"] = "RS256".into();
+    gate.ring = ring(&[only]);
+    assert_eq!(gate.show(&token).map(drop), refused(TokenError::KeyUnfit));
+}
+
+fn refusals(gate: &Gate, outcome: &str) -> u64 {
+    gate.metrics.token_refusals.with_label_values(&[outcome]).get()
+}
+
+#[test]
+fn a_bad_token_that_comes_again_costs_no_further_check() {
     let (gate, signer) = secret_gate();
-    let late = signer.token("HS256", None, &claims(&json!({"exp": NOW - 99})));
-    for _ in 0..3 {
-        assert!(gate.show(&late).is_err());
+    let token = |claims| signer.token("HS256", None, &claims);
+    let forged = Signer::Secret(b"another secret".to_vec()).token("HS256", None, &good());
+    let cases = [
+        (forged, TokenError::Signature),
+        (token(claims(&json!({"exp": NOW - 99}))), TokenError::Expired),
+        (token(claims(&json!({"aud": "users"}))), TokenError::Audience),
+    ];
+    for (at, (token, why)) in cases.iter().enumerate() {
+        for _ in 0..10 {
+            assert_eq!(gate.show(token).map(drop), refused(*why));
+        }
+        let times = at as u64 + 1;
+        assert_eq!((refusals(&gate, "checked"), refusals(&gate, "recalled")), (times, 9 * times));
     }
-    assert_eq!((gate.lookups("miss"), gate.lookups("hit")), (3, 0));
+    // Later it is checked again.
+    assert_eq!(gate.show_at(&cases[0].0, after(5)).map(drop), refused(TokenError::Signature));
+    assert_eq!(refusals(&gate, "checked"), 4);
+    assert_eq!(gate.lookups("hit"), 0);
+}
+
+#[test]
+fn what_can_turn_good_by_itself_is_not_remembered() {
+    let (gate, signer) = secret_gate();
+    let soon = signer.token("HS256", None, &claims(&json!({"nbf": NOW + 31})));
+    assert_eq!(gate.show(&soon).map(drop), refused(TokenError::NotYetValid));
+    assert!(gate.show_at(&soon, after(1)).is_ok());
+}
+
+#[test]
+fn a_new_key_set_or_provider_makes_a_refusal_void() {
+    let (old, new) = (Signer::new("EdDSA"), Signer::new("EdDSA"));
+    let mut gate = Gate::new(&fetched_provider("[EdDSA]"), ring(&[old.jwk("k1")]));
+    let token = new.token("EdDSA", Some("k1"), &good());
+    assert_eq!(gate.show(&token).map(drop), refused(TokenError::Signature));
+    gate.ring = ring(&[new.jwk("k1")]);
+    assert!(gate.show(&token).is_ok());
+    let other = new.token("EdDSA", Some("k1"), &claims(&json!({"aud": "users"})));
+    assert_eq!(gate.show(&other).map(drop), refused(TokenError::Audience));
+    let yaml = fetched_provider("[EdDSA]").replace("orders", "users");
+    gate.providers = Gate::new(&yaml, KeyRing::default()).providers;
+    assert!(gate.show(&other).is_ok());
+}
+
+#[test]
+fn a_token_refused_for_one_provider_is_judged_anew_for_another() {
+    // Two providers with one issuer, on different routes.
+    let rest = format!(
+        "    algorithms: [HS256]\n    secret: {SECRET}\n  other:\n    issuer: {ISSUER}\n    \
+         audience: orders\n    algorithms: [HS256]\n    secret: another {SECRET}\n"
+    );
+    let (providers, _) =
+        crate::auth::testing::compile(&main_provider(&rest), &crate::model::Resolved::default());
+    let (mut gate, signer) = secret_gate();
+    gate.providers = providers;
+    let token = signer.token("HS256", None, &good());
+    gate.policy = policy(&gate.providers, "auth: {providers: [other]}");
+    assert_eq!(gate.show(&token).map(drop), refused(TokenError::Signature));
+    gate.policy = policy(&gate.providers, "auth: {providers: [main]}");
+    assert!(gate.show(&token).is_ok());
+    gate.policy = policy(&gate.providers, "auth: {providers: [other]}");
+    assert_eq!(gate.show(&token).map(drop), refused(TokenError::Signature));
+}
+
+#[test]
+fn a_flood_of_bad_tokens_displaces_no_good_one() {
+    let (gate, signer) = secret_gate();
+    let regular = signer.token("HS256", None, &good());
+    assert!(gate.show(&regular).is_ok());
+    let (parts, _) = regular.rsplit_once('.').unwrap();
+    for n in 0..10_000_u32 {
+        let forged = format!("{parts}.{}", base64url([&n.to_be_bytes()[..], &[7; 28]].concat()));
+        assert_eq!(gate.show(&forged).map(drop), refused(TokenError::Signature));
+    }
+    assert!(gate.show(&regular).is_ok());
+    assert_eq!((gate.lookups("hit"), refusals(&gate, "checked")), (1, 10_000));
+    assert_eq!(gate.metrics.token_cache_entries.get(), 1);
 }

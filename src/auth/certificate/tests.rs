@@ -17,7 +17,7 @@ fn at(seconds: u64) -> Moment {
 
 fn providers(headers: &[(&str, &str)]) -> Providers {
     let mut config: Config = serde_yaml::from_str("{}").unwrap();
-    let list = headers.iter().map(|(name, fact)| ((*name).to_owned(), (*fact).to_owned()));
+    let list = headers.iter().map(|(name, fact)| ((*name).to_owned(), (*fact).into()));
     config.identity_headers = list.collect::<BTreeMap<_, _>>();
     let mut problems = Problems::default();
     let providers = Providers::compile(&config, &Resolved::default(), &mut problems);
@@ -74,7 +74,7 @@ fn everything_it_says_is_a_claim() {
         "subject": "CN=shop,O=Example", "issuer": "CN=ca", "serial": "01ab",
         "fingerprint": "ff00", "commonName": "shop",
         "dnsNames": ["shop.example", "b.example"], "uris": ["spiffe://example/shop"],
-        "emails": ["shop@example.com"],
+        "spiffeId": "spiffe://example/shop", "emails": ["shop@example.com"],
     });
     assert_eq!(serde_json::Value::Object(identity.claims.clone()), expected);
     let sent: Vec<_> =
@@ -109,7 +109,7 @@ fn it_is_built_once_for_a_connection_and_never_outlives_its_context() {
 #[test]
 fn a_name_that_would_forge_a_header_is_refused() {
     let mut certificate = certificate();
-    certificate.uris = [Box::from("spiffe://a\r\nx-user-id: root")].into();
+    certificate.uris = [Box::from("https://a\r\nx-user-id: root")].into();
     let refused = identify(&certificate, &providers(&[("x-user", "subject")]), at(NOW));
     assert_eq!(refused.unwrap_err().fault, Fault::CertificateMissing);
 }

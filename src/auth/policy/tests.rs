@@ -1,8 +1,7 @@
 use serde_json::{Value, json};
 
-use super::super::authorize;
-use super::super::testing::{compile, config, fetched_provider, lines, policy, said};
 use super::*;
+use crate::auth::testing::{authorized, compile, config, fetched_provider, lines, policy, said};
 use crate::edge::{Identity, IdentityFacts};
 use crate::model::Resolved;
 
@@ -63,10 +62,10 @@ fn required_needs_somebody_who_can_pass() {
     let provider = providers(&fetched_provider("[RS256]"));
     assert_eq!(lines(&problems(&provider, "{auth: required}")), [""; 0]);
     assert_eq!(lines(&problems(&providers("{}"), "{auth: none}")), [""; 0]);
-    assert_eq!(lines(&problems(&providers(KEY), "{auth: {methods: [jwt]}}")), nobody);
+    assert_eq!(lines(&problems(&providers(KEY), "{auth: {anyOf: [jwt]}}")), nobody);
     assert_eq!(
-        lines(&problems(&provider, "{auth: {methods: [apiKey]}}")),
-        ["auth.methods routes[3].policies.auth.methods", nobody[0]]
+        lines(&problems(&provider, "{auth: {anyOf: [apiKey]}}")),
+        ["auth.methods routes[3].policies.auth.anyOf", nobody[0]]
     );
 }
 
@@ -78,17 +77,17 @@ fn certificates_are_accepted_only_where_the_route_names_them() {
     let asking = providers(&format!("{listener}{KEY}"));
     for (written, accepted) in [
         ("{auth: required}", "required (API key)"),
-        ("{auth: {methods: []}}", "required (API key)"),
-        ("{auth: {methods: [clientCertificate]}}", "required (client certificate)"),
+        ("{auth: {anyOf: []}}", "required (API key)"),
+        ("{auth: {anyOf: [clientCertificate]}}", "required (client certificate)"),
         (
-            "{auth: {methods: [clientCertificate, apiKey]}}",
+            "{auth: {anyOf: [clientCertificate, apiKey]}}",
             "required (API key or client certificate)",
         ),
     ] {
         assert_eq!(policy(&asking, written).to_string(), accepted, "{written}");
     }
-    let found = problems(&providers("{}"), "{auth: {methods: [clientCertificate]}}");
-    assert_eq!(lines(&found), ["auth.methods routes[3].policies.auth.methods"]);
+    let found = problems(&providers("{}"), "{auth: {anyOf: [clientCertificate]}}");
+    assert_eq!(lines(&found), ["auth.methods routes[3].policies.auth.anyOf"]);
     assert!(!found.has_errors(), "a listener may be added later");
     let nobody = problems(&providers(listener), "{auth: required}");
     assert_eq!(lines(&nobody), ["auth.nobody routes[3].policies.auth"]);
@@ -124,9 +123,9 @@ fn settings_choose_among_what_is_configured() {
         (indexes, credentials.api_keys)
     };
     assert_eq!(accepted("{providers: [gamma, alpha, alpha]}"), (vec![2, 0], true));
-    assert_eq!(accepted("{providers: [beta], methods: [jwt]}"), (vec![1], false));
-    assert_eq!(accepted("{methods: [apiKey]}"), (vec![], true));
-    let contradiction = problems(&providers, "{auth: {providers: [beta], methods: [apiKey]}}");
+    assert_eq!(accepted("{providers: [beta], anyOf: [jwt]}"), (vec![1], false));
+    assert_eq!(accepted("{anyOf: [apiKey]}"), (vec![], true));
+    let contradiction = problems(&providers, "{auth: {providers: [beta], anyOf: [apiKey]}}");
     assert_eq!(lines(&contradiction), ["auth.providers routes[3].policies.auth.providers"]);
 }
 
@@ -155,7 +154,9 @@ fn all_scopes_are_needed_and_the_missing_one_is_named() {
     let policies =
         "{auth: required, authorization: {requiredScopes: ['orders:read', 'orders:write']}}";
     let policy = policy(&providers(KEY), policies);
-    let ask = |scopes: Value| authorize(&policy, Some(&caller(&json!({ "scopes": scopes }))));
+    let ask = |scopes: Value| {
+        authorized(&policy, &providers(KEY), Some(&caller(&json!({ "scopes": scopes }))))
+    };
     assert!(ask(json!(["x", "orders:write", "orders:read"])).is_ok());
     let reject = ask(json!(["orders:read"])).unwrap_err();
     assert_eq!(said(&reject), "auth.scope_insufficient: missing required scope: orders:write");
@@ -175,7 +176,9 @@ fn all_scopes_are_needed_and_the_missing_one_is_named() {
 fn the_tenant_has_one_of_the_statuses() {
     let policies = "{auth: required, authorization: {tenantStatus: [ACTIVE, TRIAL]}}";
     let policy = policy(&providers(KEY), policies);
-    let ask = |facts: Value| authorize(&policy, Some(&caller(&facts))).map_err(|r| said(&r));
+    let ask = |facts: Value| {
+        authorized(&policy, &providers(KEY), Some(&caller(&facts))).map_err(|r| said(&r))
+    };
     assert_eq!(ask(json!({"status": "ACTIVE"})), Ok(()));
     assert_eq!(ask(json!({"status": "TRIAL"})), Ok(()));
     let refused = "auth.tenant_refused: the status of the tenant does not allow this";
@@ -188,8 +191,68 @@ fn the_tenant_has_one_of_the_statuses() {
 #[test]
 fn whoever_forgot_to_authenticate_opens_nothing() {
     let closed = policy(&providers(KEY), "{auth: required}");
-    assert_eq!(authorize(&closed, None).unwrap_err().fault.status(), 401);
+    assert_eq!(authorized(&closed, &providers(KEY), None).unwrap_err().fault.status(), 401);
     let open = policy(&providers("{}"), "{auth: none}");
-    assert!(authorize(&open, None).is_ok());
+    assert!(authorized(&open, &providers("{}"), None).is_ok());
     assert!(!open.is_required());
+}
+
+/// A provider that is asked, a further one, and one with keys.
+fn asked() -> Providers {
+    let one = |name: &str| {
+        format!(
+            "  {name}: {{issuer: https://{name}/, audience: a, introspection: \
+             {{url: https://{name}/i, clientId: g, clientSecret: '${{env:S}}'}}}}\n"
+        )
+    };
+    let keyed = fetched_provider("[RS256]").replace("identityProviders:\n", "");
+    providers(&format!("identityProviders:\n{}{}{keyed}{KEY}", one("alpha"), one("beta")))
+}
+
+#[test]
+fn opaque_tokens_have_one_issuer_to_go_to() {
+    let providers = asked();
+    let found = problems(&providers, "{auth: required}");
+    assert_eq!(lines(&found), ["auth.introspection routes[3].policies.auth"]);
+    assert!(found.0[0].message.contains("`alpha`, `beta`"), "{}", found.0[0].message);
+    for good in [
+        "{auth: {providers: [alpha]}}",
+        "{auth: {providers: [beta, main]}}",
+        "{auth: {anyOf: [jwt]}}",
+        "{auth: {providers: [alpha], anyOf: [introspection]}}",
+        "{auth: {anyOf: [apiKey]}}",
+    ] {
+        assert_eq!(lines(&problems(&providers, good)), [""; 0], "{good}");
+    }
+    let none = problems(&providers, "{auth: {providers: [main], anyOf: [jwt, introspection]}}");
+    assert_eq!(lines(&none), ["auth.methods routes[3].policies.auth.anyOf"]);
+    let order = |written: &str| {
+        let policy = policy(&providers, written);
+        let credentials = policy.credentials().unwrap();
+        (credentials.order.clone(), credentials.providers.len(), credentials.introspected.len())
+    };
+    let token = vec![Kind::Token];
+    assert_eq!(order("auth: {providers: [alpha], anyOf: [introspection]}"), (token.clone(), 0, 1));
+    assert_eq!(order("auth: {providers: [alpha, main], anyOf: [jwt]}"), (token, 1, 0));
+    let both = order("auth: {providers: [alpha, main], anyOf: [apiKey, introspection, jwt]}");
+    assert_eq!(both, (vec![Kind::ApiKey, Kind::Token], 1, 1));
+}
+
+#[test]
+fn a_scope_that_no_certificate_can_have_is_a_warning() {
+    let listener = "listeners: [{name: a, address: '0.0.0.0:1', tls: {certificates: [], \
+                    clientCertificate: {mode: required, caFile: ca.pem}}}]\n\
+                    clientCertificates: {callers: {shop: {scopes: [a]}}}\n";
+    let providers = providers(&format!("{listener}{KEY}"));
+    let found = |any_of: &str| {
+        problems(
+            &providers,
+            &format!("{{auth: {{anyOf: {any_of}}}, authorization: {{requiredScopes: [a, b]}}}}"),
+        )
+    };
+    let only = found("[clientCertificate]");
+    let path = "routes[3].policies.authorization.requiredScopes[1]";
+    assert_eq!(lines(&only), [format!("auth.unreachable {path}")]);
+    assert!(!only.has_errors());
+    assert_eq!(lines(&found("[clientCertificate, apiKey]")), [""; 0]);
 }

@@ -1,7 +1,7 @@
-use super::super::testing::{
+use super::*;
+use crate::auth::testing::{
     RSA_PUBLIC, RSA_SHORT, SECRET, Signer, compile, fetched_provider, key_set, main_provider,
 };
-use super::*;
 use crate::model::Secret;
 
 fn problems(rest: &str) -> Vec<String> {
@@ -20,7 +20,7 @@ fn resolved() -> Resolved {
     resolved
 }
 
-fn fingerprint(yaml: &str, resolved: &Resolved) -> super::super::provider::Fingerprint {
+fn fingerprint(yaml: &str, resolved: &Resolved) -> crate::auth::jwt::provider::Fingerprint {
     let (providers, _) = compile(yaml, resolved);
     providers.get(ProviderIndex(0)).unwrap().fingerprint
 }
@@ -32,6 +32,7 @@ fn every_source_of_keys_is_accepted_alone() {
         "    algorithms: [RS256]\n    jwksUrl: http://127.0.0.1:1/keys\n",
         "    algorithms: [RS256]\n    jwksUrl: http://[::1]/keys\n",
         "    algorithms: [RS256]\n    jwksUrl: http://localhost/keys\n",
+        "    algorithms: [RS256]\n    discoveryUrl: https://issuer.test/d\n",
         "    algorithms: [EdDSA]\n    jwksFile: /ed.jwks\n",
         "    algorithms: [RS256, PS512]\n    publicKeyFile: /rsa.pem\n",
         "    algorithms: [HS256, HS512]\n    secret: '${env:S}'\n",
@@ -83,6 +84,14 @@ fn keys_that_cannot_be_used_are_errors() {
     assert_eq!(with("RS256", "jwksUrl: keys"), at("provider.url", "jwksUrl"));
     assert_eq!(with("RS256", "jwksUrl: http://issuer.test/"), at("provider.cleartext", "jwksUrl"));
     assert_eq!(with("HS256", "secret: '${env:S31}'"), at("secret.short", "secret"));
+    for (algorithms, bytes) in [("HS256", 32), ("HS384", 48), ("HS256, HS512, HS384", 64)] {
+        let short = format!("secret: {}", "s".repeat(bytes - 1));
+        let found = with(algorithms, &short);
+        assert!(found.contains(&at("secret.short", "secret")[0]), "{algorithms}: {found:?}");
+        let long = format!("secret: {}", "s".repeat(bytes));
+        let found = with(algorithms, &long);
+        assert!(!found.contains(&at("secret.short", "secret")[0]), "{algorithms}: {found:?}");
+    }
     // What could not be resolved is reported there.
     assert_eq!(with("RS256", "jwksFile: /absent"), [""; 0]);
     assert_eq!(with("HS256", "secret: '${env:ABSENT}'"), [""; 0]);
@@ -152,6 +161,99 @@ fn nothing_secret_is_shown() {
 
 #[test]
 fn without_any_configuration_the_known_headers_are_still_stripped() {
-    assert_eq!(Providers::default().stripped().len(), 7);
-    assert_eq!(compile("{}", &resolved()).0.stripped().len(), 7);
+    assert_eq!(Providers::default().stripped().len(), 9);
+    assert_eq!(compile("{}", &resolved()).0.stripped().len(), 9);
+}
+
+/// A provider that asks the issuer about every token.
+const ASKS: &str = "    introspection:\n      url: https://issuer.test/i\n      clientId: g\n      \
+                    clientSecret: '${env:S}'\n";
+
+#[test]
+fn a_provider_that_asks_the_issuer_needs_no_keys() {
+    assert!(!problems(ASKS).iter().any(|line| line.contains("provider.keys")));
+    assert!(!problems(ASKS).iter().any(|line| line.contains("provider.algorithms")));
+    // With keys it needs algorithms, as everybody does; and two sources are no clearer.
+    let both = format!("    jwksUrl: https://issuer.test/keys\n{ASKS}");
+    assert!(problems(&both).contains(&format!("provider.algorithms {MAIN}.algorithms")));
+    let two = format!("    algorithms: [RS256]\n    jwksFile: /ed.jwks\n{both}");
+    assert!(problems(&two).contains(&format!("provider.keys {MAIN}")));
+}
+
+const MAIN: &str = "identityProviders.main";
+
+#[test]
+fn urls_of_discovery_follow_the_rules_of_key_sets() {
+    let at = |code: &str| vec![format!("{code} {MAIN}.discoveryUrl")];
+    let discovery =
+        |url: &str| problems(&format!("    algorithms: [RS256]\n    discoveryUrl: {url}\n"));
+    assert_eq!(discovery("ftp://issuer.test/"), at("provider.url"));
+    assert_eq!(discovery("http://issuer.test/"), at("provider.cleartext"));
+    assert_eq!(discovery("http://127.0.0.1:1/"), [""; 0]);
+}
+
+#[test]
+fn how_a_set_is_kept_is_checked() {
+    let jwks = |settings: &str| {
+        let url = "    algorithms: [RS256]\n    jwksUrl: https://issuer.test/keys\n";
+        problems(&format!("{url}    jwks: {settings}\n"))
+    };
+    for (settings, problem) in [
+        ("{refresh: 500ms}", "provider.refresh identityProviders.main.jwks.refresh"),
+        ("{minRefresh: 500ms}", "provider.refresh identityProviders.main.jwks.minRefresh"),
+        ("{maxRefresh: 59s}", "provider.refresh identityProviders.main.jwks.maxRefresh"),
+        ("{timeout: 0s}", "provider.timeout identityProviders.main.jwks.timeout"),
+        ("{maxKeys: 0}", "provider.keys identityProviders.main.jwks.maxKeys"),
+        ("{caFile: /rsa.pem}", "tls.certificate identityProviders.main.jwks.caFile"),
+    ] {
+        assert_eq!(jwks(settings), [problem], "{settings}");
+    }
+    for settings in
+        ["{refresh: 1s}", "{minRefresh: 1s, maxRefresh: 1s}", "{maxRefresh: 60s}", "{maxKeys: 1}"]
+    {
+        assert_eq!(jwks(settings), [""; 0], "{settings}");
+    }
+}
+
+#[test]
+fn a_development_key_is_for_this_machine_alone() {
+    use ring::signature::Ed25519KeyPair;
+    let mut resolved = resolved();
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).unwrap();
+    let pem = crate::auth::testing::pem(pkcs8.as_ref()).replace("PUBLIC", "PRIVATE");
+    resolved.files.insert("/dev.pem".into(), pem.into());
+    let provider = |algorithms: &str, file: &str| {
+        main_provider(&format!("    algorithms: {algorithms}\n    developmentKeyFile: {file}\n"))
+    };
+    let listeners = |addresses: &[&str]| {
+        let lines = addresses
+            .iter()
+            .enumerate()
+            .map(|(n, address)| format!("  - {{name: l{n}, address: \"{address}\"}}\n"));
+        format!("listeners:\n{}", lines.collect::<String>())
+    };
+    let good = provider("[EdDSA]", "/dev.pem");
+    let at = format!("provider.development {MAIN}.developmentKeyFile");
+    for (addresses, is_error) in [
+        (&["127.0.0.1:80", "[::1]:80"][..], false),
+        (&["127.0.0.1:80", "0.0.0.0:80"], true),
+        (&["[::]:80"], true),
+        (&["10.0.0.1:80"], true),
+    ] {
+        let yaml = listeners(addresses) + &good;
+        let mut problems = crate::model::Problems::default();
+        Providers::compile(&crate::auth::testing::config(&yaml), &resolved, &mut problems);
+        let found: Vec<_> = problems
+            .0
+            .iter()
+            .map(|p| {
+                (format!("{} {}", p.code, p.path), p.severity == crate::model::Severity::Error)
+            })
+            .collect();
+        assert_eq!(found, [(at.clone(), is_error)], "{addresses:?}");
+    }
+    let wrong = compile(&provider("[EdDSA, RS256]", "/dev.pem"), &resolved).1;
+    assert!(wrong.contains(&format!("provider.algorithms {MAIN}.algorithms")), "{wrong:?}");
+    let wrong = compile(&provider("[EdDSA]", "/rsa.pem"), &resolved).1;
+    assert!(wrong.contains(&format!("provider.keys {MAIN}.developmentKeyFile")), "{wrong:?}");
 }

@@ -164,7 +164,7 @@ fn private_wins_even_where_the_key_holds_the_user() {
 #[test]
 fn credentials_need_somebody_who_says_who_shares() {
     let silent = answer(200, &[("cache-control", "max-age=60")]);
-    for name in ["authorization", "cookie", "x-api-key"] {
+    for name in ["authorization", "cookie", "x-api-key", "x-partner-key"] {
         let request = headers(&[(name, "x")]);
         assert!(admit_to(&policy("{}"), &request, &silent).is_err(), "{name}");
         for directive in ["public, max-age=60", "s-maxage=60", "must-revalidate, max-age=60"] {

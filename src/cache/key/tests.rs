@@ -2,7 +2,7 @@ use http::{HeaderValue, Method};
 use pingora_cache::key::CacheHashKey;
 use proptest::prelude::*;
 
-use super::super::fixtures::{Request, caller, headers, policy};
+use super::super::fixtures::{API_KEY, Request, caller, headers, policy};
 use super::{Encoder, Factor, bypass, consider};
 use crate::cache::CachePolicy;
 use crate::edge::Scheme;
@@ -105,7 +105,7 @@ fn routes_do_not_share() {
     let compile = |route: &str| {
         let mut problems = crate::model::Problems::default();
         let model = crate::model::Cache::default();
-        CachePolicy::compile(&model, route, false, "", &mut problems).unwrap()
+        CachePolicy::compile(&model, route, false, &API_KEY, "", &mut problems).unwrap()
     };
     let request = Request::default();
     assert_ne!(key(&compile("a"), &request), key(&compile("b"), &request));

@@ -73,6 +73,7 @@ fn header_names() {
         ("Authorization", false),
         ("cookie", false),
         ("x-api-key", false),
+        ("X-Partner-Key", false),
         ("x-tenant-id", false),
         ("X-User-Id", false),
     ] {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::auth::TokenReport;
 use crate::cache::Factor;
 
 /// What would happen, and why.
@@ -26,6 +27,9 @@ pub struct Explanation {
     pub candidates: Vec<Fared>,
     /// What the route applies.
     pub policies: Vec<(String, String)>,
+    /// What each check says of the request's token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenReport>,
     /// The caller, header by header as the service is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller: Option<Caller>,

@@ -24,6 +24,7 @@ fn read(part: &KeyPart, identity: Option<&Identity>) -> Option<Vec<u8>> {
         method: &Method::GET,
         scheme: Scheme::Http,
         host: Cow::Borrowed("h"),
+        port: None,
         path: Cow::Borrowed("/"),
         query: None,
         headers: &headers,

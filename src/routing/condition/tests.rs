@@ -45,6 +45,7 @@ fn judge(
         method: &Method::GET,
         scheme: Scheme::Http,
         host: "h".into(),
+        port: None,
         path: "/".into(),
         query,
         headers,

@@ -170,7 +170,7 @@ fn callers_of_different_credentials_are_different_callers() {
         let claim = json!({"name": "plan", "exact": plan});
         json!({"claims": [claim], "auth": auth})
     };
-    let key = || json!({"methods": ["apiKey"]});
+    let key = || json!({"anyOf": ["apiKey"]});
     assert_eq!(tied(&[plan("pro", key()), plan("basic", json!("required"))]), 1);
     assert_eq!(tied(&[plan("pro", key()), plan("basic", key())]), 0);
     let hosted = json!({"tenant": "acme", "auth": "none"});

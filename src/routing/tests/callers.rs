@@ -85,7 +85,7 @@ fn the_caller_is_asked_for_only_where_it_decides() {
         plan("a", "/a", json!("required"), 0),
         json!({"name": "rest", "path": "/a", "methods": ["GET", "POST"]}),
         plan("b", "/b", json!("required"), 0),
-        plan("c", "/b", json!({"methods": ["apiKey"]}), 1),
+        plan("c", "/b", json!({"anyOf": ["apiKey"]}), 1),
         json!({"name": "any-b", "pathPrefix": "/b"}),
     ]);
     let asked = |request: &Request, plan: &str| {

@@ -118,6 +118,7 @@ impl Request {
             method: &self.method,
             scheme: Scheme::Http,
             host: self.host.as_str().into(),
+            port: None,
             path: self.path.as_str().into(),
             query: self.query.as_deref(),
             headers: &self.headers,

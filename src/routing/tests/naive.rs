@@ -167,7 +167,7 @@ impl Rule {
         route["auth"] = match self.auth {
             Auth::None => json!("none"),
             Auth::Required => json!("required"),
-            Auth::KeyOnly => json!({"methods": ["apiKey"]}),
+            Auth::KeyOnly => json!({"anyOf": ["apiKey"]}),
         };
         if let Some(host) = self.host {
             route["host"] = json!(host);

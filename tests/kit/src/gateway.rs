@@ -19,6 +19,7 @@ pub struct Setup {
     config: String,
     listener: String,
     server: String,
+    admin: String,
     environment: Vec<(String, String)>,
 }
 
@@ -34,6 +35,7 @@ impl Setup {
             config: config.into(),
             listener: String::new(),
             server: String::new(),
+            admin: String::new(),
             environment: Vec::new(),
         }
     }
@@ -49,6 +51,13 @@ impl Setup {
     #[must_use]
     pub fn server(mut self, line: &str) -> Self {
         let _ = writeln!(self.server, "  {line}");
+        self
+    }
+
+    /// Adds a line to `admin`: `token: ...`.
+    #[must_use]
+    pub fn admin(mut self, line: &str) -> Self {
+        let _ = writeln!(self.admin, "  {line}");
         self
     }
 
@@ -290,13 +299,14 @@ fn render(setup: &Setup, place: &Place, config: &str) -> String {
     format!(
         "server:\n  threads: 2\n  upgradeSocket: {folder}/{UPGRADE_SOCKET}\n{grace}{server}\
          listeners:\n  - name: main\n    address: {address}\n{listener}\
-         admin:\n  address: {admin}\n\
+         admin:\n  address: {admin}\n{operators}\
          accessLog:\n  path: {folder}/{ACCESS_LOG}\n\
          {config}\n",
         server = setup.server,
         address = place.address,
         listener = setup.listener,
         admin = place.admin,
+        operators = setup.admin,
     )
 }
 

@@ -62,7 +62,8 @@ impl Http2Client {
             let (answer, mut stream) =
                 sender.send_request(request, body.is_empty()).context("send")?;
             if !body.is_empty() {
-                send_all(&mut stream, body).await?;
+                // A peer that refuses the request may stop reading it; its answer is what counts.
+                let _ = send_all(&mut stream, body).await;
             }
             let (head, mut content) = answer.await.context("answer")?.into_parts();
             let mut body = Vec::new();

@@ -1,26 +1,26 @@
 //! The identity provider: a JWKS endpoint over HTTP, keys that rotate, tokens, outages.
 
+mod answers;
+mod introspection;
 mod keys;
 mod token;
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
-use hyper::{Response, StatusCode};
+use hyper::header::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
-use serde_json::json;
 
-use crate::http_server::{Abort, Answer, Connection, Handler, HttpServer};
-use crate::{Context, Result};
+use crate::http_server::{Handler, HttpServer, Speaks};
+use crate::{Context, Pair, Result, TlsServer};
 
+pub use answers::Mood;
+pub use introspection::{IntrospectionMood, TlsFront};
 pub use keys::Algorithm;
 pub use token::{Signature, TokenBuilder};
 
+use answers::{DISCOVERY, JWKS, State};
 use keys::SigningKey;
 
 /// The public half of the issuer's RSA key. A test key, published with this repository.
@@ -29,33 +29,12 @@ pub const RSA_PUBLIC_PEM: &str = include_str!("testdata/TEST-ONLY-rsa-public.pem
 /// The audience of the tokens that [`Issuer::token`] builds.
 pub(crate) const AUDIENCE: &str = "api.example.com";
 
-/// What fetching the key set is like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mood {
-    /// It works.
-    #[default]
-    Well,
-    /// It answers with this status and no keys.
-    Status(u16),
-    /// It accepts the request and never answers.
-    Hang,
-}
-
 /// A real HTTP identity provider on loopback.
 ///
 /// `/.well-known/jwks.json` is the key set, `/.well-known/openid-configuration` names it.
 pub struct Issuer {
     server: HttpServer,
     state: Arc<State>,
-}
-
-struct State {
-    address: Mutex<Option<SocketAddr>>,
-    keys: Mutex<Vec<Arc<SigningKey>>>,
-    mood: Mutex<Mood>,
-    fetches: AtomicU64,
-    /// Numbers the keys, so that no key id comes twice.
-    minted: AtomicU64,
 }
 
 impl Issuer {
@@ -66,15 +45,19 @@ impl Issuer {
 
     /// Starts on a port; 0 takes a free one.
     pub async fn start_on(port: u16) -> Result<Self> {
-        let state = Arc::new(State {
-            address: Mutex::default(),
-            keys: Mutex::default(),
-            mood: Mutex::default(),
-            fetches: AtomicU64::new(0),
-            minted: AtomicU64::new(0),
-        });
+        Self::begin(Speaks::Http1, port).await
+    }
+
+    /// Starts behind TLS, with this certificate, which should be one for `127.0.0.1`.
+    pub async fn start_tls(pair: &Pair) -> Result<Self> {
+        Self::begin(Speaks::Tls(TlsServer::new(pair)), 0).await
+    }
+
+    async fn begin(speaks: Speaks, port: u16) -> Result<Self> {
+        let is_tls = matches!(speaks, Speaks::Tls(_));
+        let state = Arc::new(State { is_tls, address: Mutex::default(), ..State::default() });
         let handler: Arc<dyn Handler> = Arc::clone(&state) as Arc<dyn Handler>;
-        let server = HttpServer::start(handler, port).await?;
+        let server = HttpServer::start_speaking(speaks, handler, port).await?;
         *state.address.lock() = Some(server.address());
         let issuer = Self { server, state };
         for algorithm in Algorithm::ALL {
@@ -92,13 +75,19 @@ impl Issuer {
     /// The `iss` claim of its tokens.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("http://{}", self.address())
+        self.state.base()
     }
 
     /// The URL of the key set.
     #[must_use]
     pub fn jwks_url(&self) -> String {
-        format!("{}/.well-known/jwks.json", self.name())
+        format!("{}{JWKS}", self.name())
+    }
+
+    /// The URL of the discovery document.
+    #[must_use]
+    pub fn discovery_url(&self) -> String {
+        format!("{}{DISCOVERY}", self.name())
     }
 
     /// Adds a key to the set; returns its id.
@@ -107,6 +96,11 @@ impl Issuer {
         let kid = key.kid.clone();
         self.state.keys.lock().push(key);
         Ok(kid)
+    }
+
+    /// Takes a key out of the set.
+    pub fn drop_key(&self, kid: &str) {
+        self.state.keys.lock().retain(|key| key.kid != kid);
     }
 
     /// Replaces all keys by new ones; only tokens signed from now on can be verified with the
@@ -129,6 +123,19 @@ impl Issuer {
         *self.state.mood.lock() = mood;
     }
 
+    /// Adds a header to its documents: `cache-control`. Those of other moods that answer with a
+    /// status carry it too.
+    pub fn set_header(&self, name: &'static str, value: &str) -> Result<()> {
+        let value = HeaderValue::from_str(value).context(name)?;
+        self.state.headers.lock().insert(HeaderName::from_static(name), value);
+        Ok(())
+    }
+
+    /// Gives the key set an etag from now on, and answers 304 to whoever holds it already.
+    pub fn use_etags(&self) {
+        *self.state.has_etag.lock() = true;
+    }
+
     /// Refuses connections until [`Issuer::restart`].
     pub async fn stop(&self) {
         self.server.stop().await;
@@ -142,7 +149,25 @@ impl Issuer {
     /// How often the key set was asked for.
     #[must_use]
     pub fn fetches(&self) -> u64 {
-        self.state.fetches.load(Ordering::SeqCst)
+        self.state.counts.fetches.load(Ordering::SeqCst)
+    }
+
+    /// How often the discovery document was asked for.
+    #[must_use]
+    pub fn discoveries(&self) -> u64 {
+        self.state.counts.discoveries.load(Ordering::SeqCst)
+    }
+
+    /// How often the key set was asked for by whoever held one already and said so.
+    #[must_use]
+    pub fn conditional(&self) -> u64 {
+        self.state.counts.conditional.load(Ordering::SeqCst)
+    }
+
+    /// How often a redirect was followed.
+    #[must_use]
+    pub fn followed(&self) -> u64 {
+        self.state.counts.followed.load(Ordering::SeqCst)
     }
 
     /// The key set as it is served, as text.
@@ -157,58 +182,11 @@ impl Issuer {
             .map(Arc::new)
     }
 
-    /// The newest key of an algorithm.
-    fn key(&self, algorithm: Algorithm) -> Result<Arc<SigningKey>> {
+    /// The key with an id, or the newest of an algorithm.
+    fn key(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<Arc<SigningKey>> {
         let keys = self.state.keys.lock();
-        let newest = keys.iter().rev().find(|key| key.algorithm == algorithm);
-        newest.cloned().context(format_args!("the issuer has no {algorithm:?} key"))
+        let mut newest = keys.iter().rev();
+        let found = newest.find(|key| kid.map_or(key.algorithm == algorithm, |kid| key.kid == kid));
+        found.cloned().context(format_args!("the issuer has no {algorithm:?} key"))
     }
-}
-
-impl State {
-    fn jwks(&self) -> String {
-        let keys: Vec<_> = self.keys.lock().iter().map(|key| key.jwk()).collect();
-        json!({ "keys": keys }).to_string()
-    }
-}
-
-impl Handler for State {
-    fn handle(
-        self: Arc<Self>,
-        request: hyper::Request<Incoming>,
-        _connection: Connection,
-    ) -> Pin<Box<dyn Future<Output = std::result::Result<Answer, Abort>> + Send>> {
-        Box::pin(async move {
-            let base = self.address.lock().map(|at| format!("http://{at}")).unwrap_or_default();
-            let text = match request.uri().path() {
-                "/.well-known/jwks.json" => {
-                    self.fetches.fetch_add(1, Ordering::SeqCst);
-                    self.jwks()
-                }
-                "/.well-known/openid-configuration" => {
-                    let jwks = format!("{base}/.well-known/jwks.json");
-                    json!({ "issuer": base, "jwks_uri": jwks }).to_string()
-                }
-                _ => return Ok(answer(StatusCode::NOT_FOUND, String::new())),
-            };
-            let mood = *self.mood.lock();
-            match mood {
-                Mood::Well => Ok(answer(StatusCode::OK, text)),
-                Mood::Status(status) => {
-                    Ok(answer(StatusCode::from_u16(status).map_err(|_| Abort)?, String::new()))
-                }
-                Mood::Hang => std::future::pending().await,
-            }
-        })
-    }
-}
-
-fn answer(status: StatusCode, text: String) -> Answer {
-    let mut response = Response::new(Either::Left(Full::new(Bytes::from(text))));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        hyper::header::CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static("application/json"),
-    );
-    response
 }

@@ -1,7 +1,7 @@
 //! What the tests and the demo run the gateway against: real servers on loopback.
 //!
 //! Nothing here pretends. [`Origin`] and [`Issuer`] are HTTP servers, [`Redis`] is a
-//! `redis-server` process, [`NameServer`] an authoritative DNS server, [`Consul`] speaks the part
+//! `redis-server` process, [`Postgres`] a PostgreSQL server, [`NameServer`] an authoritative DNS server, [`Consul`] speaks the part
 //! of Consul's HTTP API that gateways use, [`Gateway`] is the binary in a process of its own, and
 //! [`RawConnection`] puts bytes on a socket. What a test needs and the machine lacks is an error
 //! that says how to get it; nothing is skipped.
@@ -26,8 +26,10 @@ pub mod metrics;
 mod murmur3;
 mod origin;
 pub mod ports;
+mod postgres;
 mod process;
 mod redis;
+mod signer;
 mod tls;
 pub mod wait;
 mod websocket;
@@ -39,13 +41,17 @@ pub use error::{Context, Error, Failure, Outcome, Result};
 pub use gateway::{Gateway, Setup};
 pub use geo::GeoDatabase;
 pub use grpc_health::GrpcHealth;
-pub use issuer::{Algorithm, Issuer, Mood, RSA_PUBLIC_PEM, Signature, TokenBuilder};
+pub use issuer::{
+    Algorithm, IntrospectionMood, Issuer, Mood, RSA_PUBLIC_PEM, Signature, TlsFront, TokenBuilder,
+};
 pub use manual::{Exchange, ManualOrigin};
 pub use murmur3::murmur3_32;
 pub use origin::{Habit, Origin, RawOrigin, Seen, Speaks, Step, Taken, WireOrigin};
+pub use postgres::Postgres;
 pub use process::{Exit, Process};
 pub use redis::{Redis, Reply};
 pub use rustix::process::Signal;
+pub use signer::{RequestSigner, ToSign};
 pub use tls::{
     Agreed, Authority, Leaf, Pair, PairFiles, TLS12, TLS13, TlsClient, TlsConnection, TlsServer,
 };

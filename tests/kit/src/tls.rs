@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -33,6 +34,7 @@ pub struct Leaf {
     uris: Vec<String>,
     common_name: Option<String>,
     years: Option<(i32, i32)>,
+    lifetime: Option<Duration>,
 }
 
 /// A certificate and its key, in PEM.
@@ -92,6 +94,9 @@ impl Authority {
             params.not_before = rcgen::date_time_ymd(from, 1, 1);
             params.not_after = rcgen::date_time_ymd(to, 1, 1);
         }
+        if let Some(lifetime) = leaf.lifetime {
+            params.not_after = expiry(lifetime).into();
+        }
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
@@ -140,6 +145,20 @@ impl Leaf {
         self.years = Some((from, to));
         self
     }
+}
+
+impl Leaf {
+    /// Valid for so many seconds from now.
+    #[must_use]
+    pub const fn expires_in(mut self, seconds: u64) -> Self {
+        self.lifetime = Some(Duration::from_secs(seconds));
+        self
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "certificates carry the time of day")]
+fn expiry(lifetime: Duration) -> std::time::SystemTime {
+    std::time::SystemTime::now() + lifetime
 }
 
 impl Pair {

@@ -1,9 +1,12 @@
 //! The kit does what its tests rely on.
 
+use std::time::Duration;
+
 use tidegate_kit::{
-    Algorithm, Habit, Issuer, Mood, Origin, Outcome, RawConnection, RawOrigin, Redis, Reply,
-    Request, Signature, send,
+    Algorithm, Habit, Issuer, Mood, Origin, Outcome, Postgres, RawConnection, RawOrigin, Redis,
+    Reply, Request, Signature, send,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 #[tokio::test]
 async fn an_origin_echoes_and_keeps_connections() -> Outcome {
@@ -121,5 +124,35 @@ async fn redis_lives_dies_and_freezes() -> Outcome {
     assert!(redis.query(&["PING"]).await.is_err());
     redis.restart().await?;
     assert_eq!(redis.query(&["GET", "a"]).await?, Reply::Nil);
+    Ok(())
+}
+
+#[tokio::test]
+async fn postgres_lives_dies_and_freezes() -> Outcome {
+    let mut postgres = Postgres::start().await?;
+    let url = postgres.database("one").await?;
+    assert!(url.ends_with("/one"), "{url}");
+    postgres.query("one", "CREATE TABLE t (n INT)").await?;
+    postgres.query("one", "INSERT INTO t VALUES (1), (2)").await?;
+    assert_eq!(postgres.query("one", "SELECT n, n + 1 FROM t ORDER BY n").await?, "1|2\n2|3");
+    assert!(postgres.query("one", "SELECT x FROM t").await.is_err());
+    assert!(postgres.dump("one").await?.contains("INSERT INTO public.t VALUES (2)"));
+
+    postgres.freeze()?;
+    let address = postgres.address();
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    // A request for TLS is answered with one byte; from the frozen server, with none.
+    stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await?;
+    let mut answer = [0];
+    let soon = Duration::from_millis(200);
+    assert!(tokio::time::timeout(soon, stream.read(&mut answer)).await.is_err());
+    postgres.thaw()?;
+    stream.read_exact(&mut answer).await?;
+    assert_eq!(&answer, b"N");
+
+    postgres.kill().await?;
+    assert!(postgres.query("one", "SELECT 1").await.is_err());
+    postgres.restart().await?;
+    assert_eq!(postgres.query("one", "SELECT count(*) FROM t").await?, "2");
     Ok(())
 }

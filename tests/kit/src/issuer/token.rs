@@ -27,6 +27,7 @@ pub struct TokenBuilder<'a> {
     header: Map<String, Value>,
     claims: Map<String, Value>,
     signature: Signature,
+    kid: Option<String>,
 }
 
 impl<'a> TokenBuilder<'a> {
@@ -40,7 +41,7 @@ impl<'a> TokenBuilder<'a> {
         });
         let Value::Object(claims) = claims else { unreachable!("an object was written") };
         let signature = Signature::Key(Algorithm::Es256);
-        Self { issuer, header: Map::new(), claims, signature }
+        Self { issuer, header: Map::new(), claims, signature, kid: None }
     }
 
     /// Sets the subject.
@@ -94,6 +95,13 @@ impl<'a> TokenBuilder<'a> {
         self.signature(Signature::Key(algorithm))
     }
 
+    /// Chooses the key by its id, instead of the newest; it must be in the set.
+    #[must_use]
+    pub fn signed_by(mut self, kid: &str) -> Self {
+        self.kid = Some(kid.to_owned());
+        self
+    }
+
     /// Chooses how it is signed.
     #[must_use]
     pub fn signature(mut self, signature: Signature) -> Self {
@@ -105,7 +113,7 @@ impl<'a> TokenBuilder<'a> {
     pub fn sign(self) -> Result<String> {
         let key = match &self.signature {
             Signature::Key(algorithm) | Signature::Broken(algorithm) => {
-                Some(self.issuer.key(*algorithm)?)
+                Some(self.issuer.key(*algorithm, self.kid.as_deref())?)
             }
             Signature::Hmac(_) | Signature::Empty => None,
         };
@@ -143,7 +151,7 @@ impl<'a> TokenBuilder<'a> {
 
 /// Now, in seconds since 1970: what `iat` and `exp` are counted in.
 #[expect(clippy::disallowed_methods, reason = "tokens carry the time of day; this is no data path")]
-fn unix_now() -> i64 {
+pub(super) fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
