@@ -12,13 +12,13 @@ BUILT_RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 # Compiling cargo-deny takes minutes, so a build of it is kept.
 DENY := $(or $(shell command -v cargo-deny),.cache/bin/cargo-deny)
 
-.PHONY: help setup setup-load build release demo demo-selftest test property check lint docs deny advisories schema \
+.PHONY: help setup setup-load build release demo demo-selftest test property fuzz check lint docs deny advisories schema \
 	bench load clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Install what is missing to build and test: redis-server, a C compiler, cmake
+setup: ## Install what is missing to build and test: redis-server, postgresql, a C compiler, cmake
 	@.ci/setup
 
 setup-load: setup ## Install what load tests need besides: wrk, openssl
@@ -45,6 +45,14 @@ test: setup ## Run all tests
 
 property: setup ## Compare the route table with a naive one on a million requests (`make test`: 200,000)
 	TIDEGATE_PROPERTY_TABLES=10000 cargo test --package tidegate --lib routing::tests::reference
+
+FUZZ_SECONDS ?= 60
+
+fuzz: setup ## Fuzz every parser of strangers' bytes, FUZZ_SECONDS (60) each; installs cargo-fuzz
+	@command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
+	cd fuzz && for target in $$(cargo fuzz list); do \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -max_len=9000; \
+	done
 
 check: setup ## What to run before every commit: formatting, lints, unit tests
 	cargo fmt --all --check
