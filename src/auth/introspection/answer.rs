@@ -1,10 +1,7 @@
 //! What an issuer's answer proves (RFC 7662, 2.2).
 
-use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::auth::Providers;
@@ -12,9 +9,13 @@ use crate::auth::challenge::TokenError;
 use crate::auth::jwt::claims;
 use crate::auth::jwt::confirmation;
 use crate::auth::jwt::provider::Provider;
+use crate::auth::jwt::strict_json::{self, Bounds};
 use crate::auth::jwt::validity::Validity;
 use crate::clock::Moment;
 use crate::edge::Identity;
+
+/// What an answer may hold: as much as the claims of a token.
+const BOUNDS: Bounds = Bounds { depth: 16, values: 1024 };
 
 /// Members that some issuers send as null where they have nothing to say.
 const OPTIONAL: [&str; 6] = ["iss", "exp", "nbf", "iat", "token_type", "token_use"];
@@ -53,7 +54,7 @@ pub(super) fn judge(
     providers: &Providers,
     now: Moment,
 ) -> Result<Judged, Malformed> {
-    let Members(mut members) = serde_json::from_slice(document).map_err(|_| Malformed::Json)?;
+    let mut members = strict_json::object(document, BOUNDS).map_err(|_| Malformed::Json)?;
     // Of these, one that is null says as much as one that is absent.
     members.retain(|name, value| !(value.is_null() && OPTIONAL.contains(&name.as_str())));
     match members.remove("active") {
@@ -139,35 +140,6 @@ fn is_access_token(members: &Map<String, Value>) -> bool {
     is_one_of("token_type", &TYPES) && is_one_of("token_use", &USES)
 }
 
-/// A JSON object in which no member comes twice: which of them counts would be a guess.
-struct Members(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Once)
-    }
-}
-
-struct Once;
-
-impl<'de> Visitor<'de> for Once {
-    type Value = Members;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with each member once")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
-        let mut members = Map::new();
-        while let Some((name, value)) = access.next_entry::<String, Value>()? {
-            if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member comes twice"));
-            }
-        }
-        Ok(Members(members))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -219,6 +191,8 @@ mod tests {
             (json!({"token_type": ["Bearer"]}), TokenError::Type),
             (json!({"token_use": "refresh_token"}), TokenError::Type),
             (json!({"email": "a\r\nb"}), TokenError::Unsendable),
+            (json!({"cnf": {"jkt": "k"}}), TokenError::ProofKey),
+            (json!({"cnf": {"kid": "k"}}), TokenError::BoundOtherwise),
         ];
         for (change, error) in cases {
             let headers = "identityHeaders: {x-email: email}\n";
@@ -234,6 +208,15 @@ mod tests {
         ] {
             assert!(verdict(&good).is_ok(), "{good}");
         }
+    }
+
+    /// RFC 8705, 3.2: checked against the connection on every request, as a token's is.
+    #[test]
+    fn a_token_may_be_bound_to_a_certificate() {
+        let digest = "A".repeat(43);
+        let identity = verdict(&json!({"cnf": {"x5t#S256": digest}})).unwrap();
+        assert_eq!(identity.bound_certificate.as_deref(), Some(&*"0".repeat(64)));
+        assert_eq!(verdict(&json!({})).unwrap().bound_certificate, None);
     }
 
     #[test]
