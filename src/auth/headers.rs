@@ -15,6 +15,7 @@ mod signature;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::auth::reserved::RESERVED;
 use crate::edge::{IdentityFacts, is_same_variable};
 use crate::model::{Config, HeaderEncoding, IdentityHeader, Problem, Problems};
 
@@ -37,42 +38,6 @@ const BUILT_IN: [&str; 9] = [
     // RFC 9440: what a proxy says about its client's certificate.
     "client-cert",
     "client-cert-chain",
-];
-
-/// Headers that mean something to HTTP or to the gateway; as identity headers they would be
-/// removed from every request.
-const RESERVED: [&str; 31] = [
-    "accept",
-    "accept-encoding",
-    "authorization",
-    "cache-control",
-    "connection",
-    "content-digest",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "range",
-    "signature",
-    "signature-input",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-api-key",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-request-id",
 ];
 
 /// Longest value of a header, in bytes: services refuse header blocks of 8 KiB and more.
@@ -104,7 +69,7 @@ impl IdentityHeaders {
                 continue;
             };
             let is = |other: &str| is_same_variable(other, name.as_str());
-            if RESERVED.into_iter().chain([carrier]).any(is) {
+            if RESERVED.into_iter().chain(["x-api-key", carrier]).any(is) {
                 let message = format!(
                     "`{name}` cannot be an identity header: it would be removed from every request"
                 );

@@ -24,6 +24,7 @@ mod inspect;
 mod memory;
 mod mint;
 mod question;
+mod reserved;
 
 mod credentials;
 mod policy;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use super::args::ExplainArgs;
-use super::{err, out, render};
+use super::{done, err, render};
 use crate::auth::{self, KeyRing, KeySource, Memory};
 use crate::clock;
 use crate::decide::{self, Assumed};
@@ -20,16 +20,7 @@ use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
 
 pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
-    match tell(args) {
-        Ok(text) => {
-            out(&text);
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            err(&why);
-            ExitCode::FAILURE
-        }
-    }
+    done(tell(args))
 }
 
 fn tell(args: &ExplainArgs) -> Result<String, String> {

@@ -8,7 +8,7 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use super::args::HeadersArgs;
-use super::{err, out};
+use super::done;
 use crate::auth::{Contract, ContractHeader, ContractSignature};
 use crate::live::{Candidate, Missing, judge};
 use crate::model::HeaderEncoding;
@@ -16,16 +16,7 @@ use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
 
 pub(super) fn headers(args: &HeadersArgs) -> ExitCode {
-    match tell(args) {
-        Ok(text) => {
-            out(&text);
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            err(&why);
-            ExitCode::FAILURE
-        }
-    }
+    done(tell(args))
 }
 
 fn tell(args: &HeadersArgs) -> Result<String, String> {

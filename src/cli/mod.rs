@@ -39,6 +39,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Writes what a command has to say, or why it has nothing.
+fn done(told: Result<String, String>) -> ExitCode {
+    match told {
+        Ok(text) => {
+            out(&text);
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            err(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Writes to standard output; a reader that has gone away is no error.
 fn out(text: &str) {
     use std::io::Write;

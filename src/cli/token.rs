@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value};
 
 use super::args::TokenArgs;
-use super::{err, out};
+use super::done;
 use crate::auth::{DevelopmentKey, mint, new_development_key};
 use crate::clock;
 use crate::model::{self, Config, IdentityProvider, Problems, Span};
@@ -21,20 +21,11 @@ const LIFETIME_SECONDS_MAX: u64 = 30 * 86_400;
 const OWN: [&str; 7] = ["iss", "aud", "sub", "exp", "nbf", "iat", "jti"];
 
 pub(super) fn token(args: &TokenArgs) -> ExitCode {
-    let done = match &args.new_key {
+    let told = match &args.new_key {
         Some(file) => new_key(file).map(|()| String::new()),
         None => make(args, clock::now().unix_seconds()).map(|token| token + "\n"),
     };
-    match done {
-        Ok(text) => {
-            out(&text);
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            err(&format!("{}\n", why.trim_end()));
-            ExitCode::FAILURE
-        }
-    }
+    done(told.map_err(|why| format!("{}\n", why.trim_end())))
 }
 
 /// Writes a new key to a file that does not exist yet, readable for its owner alone.

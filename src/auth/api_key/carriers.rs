@@ -5,40 +5,9 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::auth::reserved::RESERVED;
 use crate::edge::{RequestView, decode, decodes_to, raw_parameters};
 use crate::model::{ApiKeyCarriers, Problem, Problems};
-
-/// Headers that mean something to HTTP or to the gateway: a key in one of them would be removed
-/// together with its meaning, or be read as something else.
-const RESERVED: [&str; 27] = [
-    "accept",
-    "authorization",
-    "cache-control",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "origin",
-    "range",
-    "referer",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-request-id",
-];
 
 /// The header and the query parameter that carry an API key.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use ring::rand::SystemRandom;
 use serde_json::Map;
 
 use super::{KeyHash, PROVIDER};
+use crate::auth::database::key_text::hash;
 use crate::auth::headers::IdentityHeaders;
 use crate::auth::jwt::claims::Tenants;
 use crate::edge::{Identity, IdentityFacts};
@@ -60,7 +61,7 @@ impl Listed {
             let path = format!("apiKeys[{index}]");
             check_id(key, &path, &mut ids, problems);
             let Some(value) = value_of(key, &path, resolved, problems) else { continue };
-            let digest = sign(&secret, value.as_bytes());
+            let digest = hash(&secret, value);
             if !digests.insert(digest) {
                 let message = "another entry has the same key; each holder needs a key of its own";
                 problems.push(Problem::error("api_key.repeated", format!("{path}.key"), message));
@@ -81,7 +82,7 @@ impl Listed {
     /// The holder of a key; none where it is unknown or switched off.
     pub(super) fn find(&self, key: &[u8]) -> Option<Arc<Identity>> {
         let secret = self.secret.as_ref()?;
-        self.by_digest.get(&sign(secret, key)).map(Arc::clone)
+        self.by_digest.get(&hash(secret, key)).map(Arc::clone)
     }
 
     /// What is kept of the keys.
@@ -165,13 +166,4 @@ fn identity(
         .render(&facts)
         .map_err(|_| "a value of this key cannot be sent as an identity header")?;
     Ok(Identity::prove(facts))
-}
-
-/// HMAC-SHA256 of a key under a secret.
-pub(in crate::auth) fn sign(secret: &hmac::Key, key: &[u8]) -> KeyHash {
-    let mut digest = KeyHash::default();
-    let tag = hmac::sign(secret, key);
-    // HMAC-SHA256 is as long as the array; zip cannot leave anything out.
-    digest.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
-    digest
 }

@@ -7,7 +7,7 @@
 //! forgets nonces under load would be asked to forget them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -147,10 +147,7 @@ impl std::fmt::Debug for Settings {
 struct Shared {
     settings: Settings,
     link: link::Redis,
-    /// Failures since the last answer.
-    failures: AtomicU32,
-    /// The tick, in nanoseconds, from which one call may try again; 0 while it answers.
-    again_at: AtomicU64,
+    breaker: link::Breaker,
     /// Whether the log was told that it is away. Told once, not per request.
     told: AtomicBool,
 }
@@ -159,16 +156,15 @@ impl Shared {
     fn new(settings: Settings) -> Self {
         Self {
             link: link::Redis::new(&settings.url, &settings.prefix, settings.timeout),
+            breaker: link::Breaker::new(settings.breaker.failures, settings.breaker.open_for.get()),
             settings,
-            failures: AtomicU32::new(0),
-            again_at: AtomicU64::new(0),
             told: AtomicBool::new(false),
         }
     }
 
     /// Whether a nonce is new on all nodes; none while Redis does not say.
     async fn spend(&self, nonce: &Nonce, now: Tick) -> Option<bool> {
-        if !self.admits(now) {
+        if !self.breaker.admits(now) {
             return None;
         }
         let hash = URL_SAFE_NO_PAD.encode(nonce.hash);
@@ -190,34 +186,15 @@ impl Shared {
         }
     }
 
-    /// Whether it is worth asking. Of those who come after the pause one tries for all.
-    fn admits(&self, now: Tick) -> bool {
-        let again_at = self.again_at.load(Ordering::Acquire);
-        if again_at == 0 {
-            return true;
-        }
-        let next = self.pause_from(now);
-        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-        now.nanos() >= again_at
-            && self.again_at.compare_exchange(again_at, next, success, failure).is_ok()
-    }
-
     fn answered(&self) {
-        if self.failures.load(Ordering::Relaxed) != 0 {
-            self.failures.store(0, Ordering::Relaxed);
-        }
-        if self.again_at.load(Ordering::Relaxed) != 0 {
-            self.again_at.store(0, Ordering::Release);
-        }
+        self.breaker.succeed();
         if self.told.load(Ordering::Relaxed) && self.told.swap(false, Ordering::Relaxed) {
             tracing::info!("nonces of signed requests are shared through Redis again");
         }
     }
 
     fn failed(&self, failure: &Failure, now: Tick) {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if failures >= self.settings.breaker.failures.max(1) {
-            self.again_at.store(self.pause_from(now), Ordering::Release);
+        if self.breaker.fail(now) {
             // A connection that only times out may be dead without a sign.
             self.link.disconnect();
         }
@@ -227,10 +204,6 @@ impl Shared {
                 "nonces of signed requests count on this node alone: Redis does not answer"
             );
         }
-    }
-
-    fn pause_from(&self, now: Tick) -> u64 {
-        now.plus(self.settings.breaker.open_for.get()).nanos().max(1)
     }
 }
 
