@@ -6,9 +6,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tidegate_kit::{
-    Gateway, Habit, Origin, Outcome, RawConnection, RawOrigin, Request, Result, ports,
-};
+use tidegate_kit::{Gateway, Habit, Origin, Outcome, RawConnection, RawOrigin, Request, Result};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{api, gateway, list, open_route};
@@ -35,10 +33,10 @@ struct Deaf {
 
 impl Deaf {
     async fn start() -> Result<Self> {
-        let address: SocketAddr = ([127, 0, 0, 1], ports::free()?).into();
         let socket = TcpSocket::new_v4()?;
-        socket.bind(address)?;
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let listener = socket.listen(0)?;
+        let address = listener.local_addr()?;
         let mut queued = Vec::new();
         // As many as the queue takes; the one that waits in vain is the sign that it is full.
         while let Ok(made) =
