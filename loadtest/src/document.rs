@@ -100,6 +100,20 @@ identityProviders:
     provider + &plain(place).replace("auth: none", "auth: required")
 }
 
+/// The same with a limit of each client that is far away, in this mode; without Redis it is
+/// counted on the node.
+#[must_use]
+pub fn limited(place: &Place, mode: &str) -> String {
+    let redis = place.redis.map_or_else(String::new, |redis| {
+        format!("redis: {{url: 'redis://{redis}', timeout: 1s}}\n")
+    });
+    let limits = format!(
+        "rateLimits:\n  per-client: {{limit: 10000000, window: 1m, mode: {mode}, \
+         key: ['header:x-client']}}\n"
+    );
+    redis + &limits + &plain(place).replace("{auth: none}", "{auth: none, rateLimit: per-client}")
+}
+
 /// The same among ten thousand routes on as many paths, as version `version`.
 #[must_use]
 pub fn many(place: &Place, version: u32) -> String {

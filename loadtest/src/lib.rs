@@ -12,11 +12,13 @@
 //! | [`document`] | the gateway configurations that are measured |
 //! | [`options`] | the command line of `compare` |
 //! | [`process`] | processes on chosen processors, their processor time, their end |
+//! | [`client`] | a client that keeps its connection, for latency at a steady rate |
 //! | [`probe`] | one request at a time: readiness, metrics |
 //! | [`target`] | what is measured, and the proof that it did what its name says |
 //! | [`wrk`] | the load generator |
 //! | [`report`] | medians and the table |
 
+pub mod client;
 pub mod document;
 mod error;
 pub mod options;

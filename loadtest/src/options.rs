@@ -18,6 +18,7 @@ Measures the processor time per request of the gateway against a bare Pingora pr
   --connections N      connections of wrk (default: 64)
   --threads N          threads of wrk (default: 1)
   --body BYTES         body of the origin's answers (default: 1024)
+  --clients N          clients that limits tell apart (default: 100)
   --max-ratio NAME=R   fail when a target costs more than R times the bare proxy (auth: than
                        open); repeatable
   --help               print this";
@@ -46,6 +47,8 @@ pub struct Options {
     pub load: Load,
     /// Body of the origin's answers, in bytes.
     pub body_bytes: usize,
+    /// Clients that limits tell apart.
+    pub clients: u32,
     /// The most that a target may cost, as a multiple of the yardstick.
     pub max_ratios: Vec<(Kind, f64)>,
 }
@@ -59,6 +62,7 @@ impl Default for Options {
             seconds: 5,
             load: Load { connections: 64, threads: 1 },
             body_bytes: 1024,
+            clients: 100,
             max_ratios: Vec::new(),
         }
     }
@@ -82,6 +86,7 @@ impl Options {
                 "--connections" => options.load.connections = number()?,
                 "--threads" => options.load.threads = number()?,
                 "--body" => options.body_bytes = value.parse().context("--body")?,
+                "--clients" => options.clients = number()?,
                 "--max-ratio" => options.max_ratios.push(max_ratio(&value)?),
                 _ => return Err(Error::new(format!("there is no option {word}"))),
             }

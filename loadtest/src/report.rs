@@ -150,12 +150,14 @@ pub fn circumstances(options: &Options, cores: Cores) -> String {
         (
             "settings",
             format!(
-                "{} connections, {} thread(s), {} rounds of {} s, bodies of {} bytes",
+                "{} connections, {} thread(s), {} rounds of {} s, bodies of {} bytes, \
+                 {} clients",
                 options.load.connections,
                 options.load.threads,
                 options.rounds,
                 options.seconds,
-                options.body_bytes
+                options.body_bytes,
+                options.clients
             ),
         ),
     ];

@@ -26,9 +26,13 @@ const DISTINCT: usize = 1000;
 const PATHS: usize = 10;
 /// Answers that the cache holds.
 const KEPT: usize = 100;
+/// Rounds of load before a target does what its name says.
+const WARM_UPS: u32 = 10;
 /// The part of the requests that must have been treated as the target's name says. The rest is
 /// what was in flight when the counters were read.
 const PROVED: f64 = 0.99;
+/// The same of leases: the first requests of each client in a round are not leased.
+const LEASED: f64 = 0.9;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +53,19 @@ pub enum Kind {
     Open,
     /// The same with a route that asks for them.
     Auth,
+    /// The gateway with one open route, for clients that nobody counts.
+    Unlimited,
+    /// The same with a limit that is counted on the node.
+    Counted,
+    /// The same with the limit in Redis, spent from leases.
+    Leased,
+    /// The same with the limit in Redis, asked for every request.
+    Exact,
 }
 
 impl Kind {
     /// Every kind, the yardstick first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Bare,
         Self::Plain,
         Self::Many,
@@ -62,6 +74,10 @@ impl Kind {
         Self::Hit,
         Self::Open,
         Self::Auth,
+        Self::Unlimited,
+        Self::Counted,
+        Self::Leased,
+        Self::Exact,
     ];
 
     /// What its cost is a multiple of.
@@ -69,6 +85,7 @@ impl Kind {
     pub const fn yardstick(self) -> Self {
         match self {
             Self::Auth => Self::Open,
+            Self::Unlimited | Self::Leased | Self::Exact => Self::Counted,
             _ => Self::Bare,
         }
     }
@@ -85,6 +102,10 @@ impl Kind {
             Self::Hit => "hit",
             Self::Open => "open",
             Self::Auth => "auth",
+            Self::Unlimited => "unlimited",
+            Self::Counted => "counted",
+            Self::Leased => "leased",
+            Self::Exact => "exact",
         }
     }
 
@@ -102,6 +123,10 @@ impl Kind {
             Self::Hit => "answered from the cache, nothing asked upstream",
             Self::Open => "plain, for requests with 1,000 tokens that nobody looks at",
             Self::Auth => "the same with `auth: required`: each token seen before",
+            Self::Unlimited => "plain, for several clients, no limit",
+            Self::Counted => "the same, a limit for each client, counted on the node",
+            Self::Leased => "the same, limit in Redis, mode `leased`",
+            Self::Exact => "the same, limit in Redis, mode `exact`",
         }
     }
 
@@ -113,7 +138,7 @@ impl Kind {
             ("tidegate_upstream_picks_total", &[("service", "orders")]);
         match self {
             Self::Bare => &[],
-            Self::Plain | Self::Many | Self::Open => &[PICKS],
+            Self::Plain | Self::Many | Self::Open | Self::Unlimited => &[PICKS],
             Self::Auth => &[PICKS, TOKENS],
             Self::Full => &[
                 PICKS,
@@ -132,6 +157,27 @@ impl Kind {
                 ),
             ],
             Self::Hit => &[("tidegate_cache_total", &[("outcome", "hit")])],
+            Self::Counted => &[
+                PICKS,
+                (
+                    "tidegate_limit_decisions_total",
+                    &[("decision", "allowed"), ("counter", "local")],
+                ),
+            ],
+            Self::Leased => &[
+                PICKS,
+                (
+                    "tidegate_limit_decisions_total",
+                    &[("decision", "allowed"), ("counter", "lease")],
+                ),
+            ],
+            Self::Exact => &[
+                PICKS,
+                (
+                    "tidegate_limit_decisions_total",
+                    &[("decision", "allowed"), ("counter", "redis")],
+                ),
+            ],
         }
     }
 }
@@ -153,6 +199,7 @@ pub struct Setting {
     orders: PathBuf,
     kept: PathBuf,
     distinct: PathBuf,
+    clients: PathBuf,
     first_order: Request,
     processes: [Process; 2],
 }
@@ -193,6 +240,7 @@ impl Setting {
             orders: wrk.prepare("orders", &orders)?,
             kept: wrk.prepare("kept", &kept())?,
             distinct: wrk.prepare("distinct", &distinct(&issuer)?)?,
+            clients: wrk.prepare("clients", &clients(options.clients as usize))?,
             first_order,
             folder: folder.to_owned(),
             processes: [origin_process, redis_process],
@@ -252,14 +300,16 @@ impl Setting {
             address: probe::free_address().await?,
             admin: probe::free_address().await?,
             origin: self.origin,
-            redis: (kind == Kind::Full).then_some(self.redis),
+            redis: matches!(kind, Kind::Full | Kind::Leased | Kind::Exact).then_some(self.redis),
         };
         let document = match kind {
             Kind::Hit => document::hit(&place),
             Kind::Full | Kind::Local => document::full(&place),
             Kind::Many => document::many(&place, 1),
             Kind::Auth => document::auth(&place),
-            Kind::Bare | Kind::Plain | Kind::Open => document::plain(&place),
+            Kind::Counted | Kind::Leased => document::limited(&place, "leased"),
+            Kind::Exact => document::limited(&place, "exact"),
+            Kind::Bare | Kind::Plain | Kind::Open | Kind::Unlimited => document::plain(&place),
         };
         let file = place.file("yaml");
         std::fs::write(&file, document).context(file.display())?;
@@ -284,6 +334,9 @@ impl Setting {
             requests: match kind {
                 Kind::Hit => self.kept.clone(),
                 Kind::Open | Kind::Auth => self.distinct.clone(),
+                Kind::Unlimited | Kind::Counted | Kind::Leased | Kind::Exact => {
+                    self.clients.clone()
+                }
                 _ => self.orders.clone(),
             },
             process,
@@ -330,10 +383,21 @@ impl Target {
         Ok(probe::label(&metrics, "tidegate_config_info", "version").unwrap_or(0.0))
     }
 
-    /// Sends it load for so many seconds; errors are found in the rounds that follow.
+    /// Sends it load for so many seconds, and again until it does what its name says: nodes lend
+    /// only when they have known each other for some seconds. Errors are found in the rounds that
+    /// follow.
     pub async fn warm_up(&self, wrk: &Wrk, options: &Options, seconds: u64) -> Result<()> {
-        wrk.run(self.address, &self.requests, options.load, seconds).await?;
-        self.empty_log()
+        for left in (0..WARM_UPS).rev() {
+            let counted = self.counters().await?;
+            let tally = wrk.run(self.address, &self.requests, options.load, seconds).await?;
+            self.empty_log()?;
+            match self.prove(&counted, &self.counters().await?, &tally) {
+                Err(error) if left == 0 => return Err(error),
+                Err(_) => {}
+                Ok(()) => break,
+            }
+        }
+        Ok(())
     }
 
     /// Sends it load for one round and accounts its processor time.
@@ -368,7 +432,8 @@ impl Target {
             |name, labels| probe::sum(after, name, labels) - probe::sum(before, name, labels);
         for (name, labels) in self.kind.proofs() {
             let counted = grown(name, labels);
-            if counted < requests * PROVED {
+            let proved = if self.kind == Kind::Leased { LEASED } else { PROVED };
+            if counted < requests * proved {
                 return Err(Error::new(format!(
                     "{}: {name} {labels:?} grew by {counted} in a run of {requests} answers: \
                      this measured something else\n{}",
@@ -432,7 +497,7 @@ fn orders(issuer: &Issuer) -> Result<Vec<Request>> {
     let tokens: Vec<String> = (0..CALLERS).map(|user| issuer.token(user)).collect::<Result<_>>()?;
     let order = |n| {
         let token = tokens.get(n % CALLERS).cloned();
-        Request { target: format!("/v1/orders/{n:04}?expand=lines"), token }
+        Request { token, ..Request::get(format!("/v1/orders/{n:04}?expand=lines")) }
     };
     Ok((0..CALLERS * PATHS).map(order).collect())
 }
@@ -441,13 +506,22 @@ fn orders(issuer: &Issuer) -> Result<Vec<Request>> {
 fn distinct(issuer: &Issuer) -> Result<Vec<Request>> {
     let request = |user| {
         let target = format!("/v1/orders/{user:04}?expand=lines");
-        Ok(Request { target, token: Some(issuer.token(user)?) })
+        Ok(Request { token: Some(issuer.token(user)?), ..Request::get(target) })
+    };
+    (0..DISTINCT).map(request).collect()
+}
+
+/// Requests of so many clients, told apart by a header.
+fn clients(clients: usize) -> Vec<Request> {
+    let request = |n: usize| Request {
+        client: Some(n % clients),
+        ..Request::get(format!("/v1/orders/{n:04}?expand=lines"))
     };
     (0..DISTINCT).map(request).collect()
 }
 
 fn kept() -> Vec<Request> {
-    (0..KEPT).map(|n| Request { target: kept_path(n), token: None }).collect()
+    (0..KEPT).map(|n| Request::get(kept_path(n))).collect()
 }
 
 fn kept_path(n: usize) -> String {

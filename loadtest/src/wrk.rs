@@ -25,6 +25,16 @@ pub struct Request {
     pub target: String,
     /// The bearer token.
     pub token: Option<String>,
+    /// What tells the client apart, in `X-Client`.
+    pub client: Option<usize>,
+}
+
+impl Request {
+    /// Of nobody.
+    #[must_use]
+    pub const fn get(target: String) -> Self {
+        Self { target, token: None, client: None }
+    }
 }
 
 /// What a run reported.
@@ -72,9 +82,10 @@ impl Wrk {
     pub fn prepare(&self, name: &str, requests: &[Request]) -> Result<PathBuf> {
         let file = self.folder.join(format!("{name}.requests"));
         let mut text = String::new();
-        for Request { target, token } in requests {
+        for Request { target, token, client } in requests {
+            let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
             // Writing into a string cannot fail.
-            let _ = writeln!(text, "{target} {}", token.as_deref().unwrap_or("-"));
+            let _ = writeln!(text, "{target} {} {client}", token.as_deref().unwrap_or("-"));
         }
         std::fs::write(&file, text).context(file.display())?;
         Ok(file)

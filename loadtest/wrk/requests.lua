@@ -1,6 +1,7 @@
 -- requests: sends prepared requests in turn and reports in one line that programs can read.
 --
--- ARGS   1 a file with one request per line: target, a space, a token or `-` for none
+-- ARGS   1 a file with one request per line: target, a token or `-` for none, and
+--        what tells the client apart (in `X-Client`) or `-` for nothing, with spaces between
 -- OUT    a last line `tidegate-loadtest key=value ...`, times in microseconds
 --
 --   wrk -t1 -c64 -d5s -s loadtest/wrk/requests.lua http://127.0.0.1:8080 -- requests.txt
@@ -14,11 +15,14 @@ local at = 0
 function init(args)
   local file = assert(args[1], "requests: name the file of requests after --")
   for line in io.lines(file) do
-    local target, token = line:match("^(%S+) (%S+)$")
-    assert(target, "requests: not a target and a token: " .. line)
+    local target, token, client = line:match("^(%S+) (%S+) (%S+)$")
+    assert(target, "requests: not a target, a token and a client: " .. line)
     local headers = { Host = "api.example.com", Accept = "application/json" }
     if token ~= "-" then
       headers.Authorization = "Bearer " .. token
+    end
+    if client ~= "-" then
+      headers["X-Client"] = client
     end
     requests[#requests + 1] = wrk.format("GET", target, headers)
   end

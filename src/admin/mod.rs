@@ -8,10 +8,13 @@
 //! | `/metrics` | Prometheus text |
 //! | `/admin/discovery` | what is known of each source of endpoints, and since when |
 //! | `/admin/services` | every service: endpoints, health, circuit, retry budget |
+//! | `/admin/limits` | every limit, the limiter, and single counters; can be reset |
 //! | `/admin/revocations` | credentials that are refused before their end; can be changed (R099) |
 //! | `/admin/config-version` | version, time and checksum of the configuration in force (R189) |
 
 mod answer;
+mod limits;
+mod operator;
 mod revocations;
 
 use std::sync::Arc;
@@ -87,13 +90,23 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let header = session.req_header();
         let (method, path) = (header.method.clone(), header.uri.path().to_owned());
-        let answer = match path.strip_prefix(revocations::PATH) {
-            Some("") => self.revocations(session, None).await,
-            Some(rest) if rest.starts_with('/') => {
-                self.revocations(session, rest.strip_prefix('/')).await
-            }
-            _ => self.answer(&method, &path),
+        let answer = if let Some(id) = below(&path, revocations::PATH) {
+            self.revocations(session, (!id.is_empty()).then_some(id)).await
+        } else if let Some(rest) = below(&path, limits::PATH) {
+            self.limits(session, (!rest.is_empty()).then_some(rest)).await
+        } else {
+            self.answer(&method, &path)
         };
         answer.response(&method)
+    }
+}
+
+/// What stands below `place` in a path that leads there, empty for `place` itself.
+fn below<'a>(path: &'a str, place: &str) -> Option<&'a str> {
+    match path.strip_prefix(place)? {
+        "" => Some(""),
+        // A final `/` names nothing, and is not the same as none.
+        "/" => None,
+        rest => rest.strip_prefix('/'),
     }
 }

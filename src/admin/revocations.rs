@@ -17,12 +17,13 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode, header};
 use pingora::protocols::http::ServerSession;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Admin;
 use super::answer::Answer;
+use super::operator::{name, peer, problems, unread};
 use crate::clock;
-use crate::live::{NotAllowed, Operator, Ordered, Refused};
+use crate::live::{Operator, Ordered, Refused};
 
 /// Where revocations are.
 pub(super) const PATH: &str = "/admin/revocations";
@@ -57,25 +58,6 @@ impl Admin {
         }
     }
 
-    fn allowed(&self, session: &ServerSession) -> Result<Operator, Answer> {
-        let refused = |status, why: &str| Err(problems(status, &[why.to_owned()]));
-        match self.live.operators.admit(&session.req_header().headers) {
-            Ok(operator) => Ok(operator),
-            Err(NotAllowed::Token) => refused(
-                StatusCode::UNAUTHORIZED,
-                "changes need the token of `admin.token` in `Authorization: Bearer`",
-            ),
-            Err(NotAllowed::Remote) => refused(
-                StatusCode::FORBIDDEN,
-                "this listener can be reached from other machines: changes need `admin.token`",
-            ),
-            Err(NotAllowed::Browser) => refused(
-                StatusCode::FORBIDDEN,
-                "browsers may change something only with `admin.token`",
-            ),
-        }
-    }
-
     async fn revoke(&self, session: &mut ServerSession, operator: Operator) -> Answer {
         if !is_json(&session.req_header().headers) {
             let why = "the content type is not application/json".to_owned();
@@ -107,16 +89,6 @@ impl Admin {
     }
 }
 
-/// Ends the connection after an answer to a request whose body was not read.
-fn unread(session: &mut ServerSession, answer: Answer) -> Answer {
-    session.set_keepalive(None);
-    answer
-}
-
-fn problems(status: StatusCode, problems: &[String]) -> Answer {
-    Answer::json(status, &json!({ "problems": problems }))
-}
-
 fn refusal(refused: Refused) -> Answer {
     match refused {
         Refused::Malformed(found) => problems(StatusCode::BAD_REQUEST, &found),
@@ -143,19 +115,12 @@ fn done(status: StatusCode, ordered: Ordered) -> Answer {
 }
 
 fn log(what: &'static str, operator: Operator, peer: Option<SocketAddr>, ordered: &Ordered) {
-    let by = match operator {
-        Operator::Token => "the bearer of the admin token",
-        Operator::Local => "somebody on this machine",
-    };
+    let by = name(operator);
     // As JSON, so that no name can pretend to be a line of the log.
     let revocation = Value::Object(ordered.revocation.clone());
     let peer = peer.map(|peer| peer.to_string());
     let Ordered { is_shared, is_kept, .. } = ordered;
     tracing::info!(by, peer, is_shared, is_kept, %revocation, "credentials: {what}");
-}
-
-fn peer(session: &ServerSession) -> Option<SocketAddr> {
-    session.client_addr().and_then(|address| address.as_inet().copied())
 }
 
 /// Whether the body says that it is JSON. Pages of other sites cannot make a browser say so.

@@ -5,7 +5,13 @@ use serde_json::{Map, Value};
 use super::Providers;
 use super::challenge::TokenError;
 use crate::auth::jwt::claims::{self, Reading};
-use crate::edge::Identity;
+use crate::edge::{Identity, IdentityFacts};
+
+/// A caller with these facts, for whoever looks for a counter by the name of a caller.
+#[must_use]
+pub const fn imagine(facts: IdentityFacts) -> Identity {
+    Identity::prove(facts)
+}
 
 /// The identity that a token with these claims would prove, had the first identity provider
 /// signed it.

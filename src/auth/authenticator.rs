@@ -14,7 +14,7 @@ use super::{AuthPolicy, Providers, Revocations, authenticate, authorize};
 use crate::clock::Moment;
 use crate::edge::{Identity, RequestView};
 use crate::fault::Reject;
-use crate::model;
+use crate::link;
 use crate::telemetry::Metrics;
 
 /// Questions that one request may cause. More than one kind of them are there, none twice.
@@ -69,7 +69,7 @@ impl Authenticator {
 
     /// Takes over a new configuration; what is known of things that stay the same is kept.
     /// `redis` is the settings and the resolved URL.
-    pub fn adopt(&self, providers: &Arc<Providers>, redis: Option<(&model::Redis, &str)>) {
+    pub fn adopt(&self, providers: &Arc<Providers>, redis: Option<&link::Settings>) {
         self.memory.nonces.adopt(redis);
         self.lookup.adopt(providers.database.as_ref(), redis, &self.memory);
         self.keys.adopt(providers);

@@ -52,7 +52,7 @@ pub mod fuzz;
 mod testing;
 
 pub use address::admit_address;
-pub use assume::assume;
+pub use assume::{assume, imagine};
 pub use authenticate::authenticate;
 pub use authenticator::{Authenticator, Evidence, Proof};
 pub use authorize::authorize;

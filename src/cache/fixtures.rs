@@ -85,6 +85,7 @@ impl Request {
             identity: self.identity.as_ref(),
             request_id: "request-1",
             route: "orders",
+            service: "api",
         })
     }
 }

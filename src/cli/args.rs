@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod keys;
+mod limits;
 
 pub(super) use keys::{
     CreateKey, Expiry, KeysCommand, ListKeys, OneKey, RotateKey, SetTenant, Stored, TenantsCommand,
 };
+pub(super) use limits::{LimitsArgs, LimitsCommand, OneCounter, Running, SimulateArgs};
 
 /// An API gateway on Pingora: routing, identity, limits, caching and rollout, explained.
 #[derive(Debug, Parser)]
@@ -37,6 +39,8 @@ pub(super) enum Command {
     /// Set, list and remove the tenants of the database.
     #[command(subcommand)]
     Tenants(TenantsCommand),
+    /// List limits, look at single counters, reset one, or try limits on an access log.
+    Limits(LimitsArgs),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
 }

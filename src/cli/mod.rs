@@ -1,4 +1,5 @@
-//! The command line: `run`, `check`, `explain`, `headers`, `token`, `keys`, `tenants`, `schema`.
+//! The command line: `run`, `check`, `explain`, `headers`, `token`, `keys`, `tenants`,
+//! `limits`, `schema`.
 //!
 //! Data goes to standard output, words about it to standard error. Exit codes: 0 done, 1 the
 //! configuration has errors, or the command failed or found nothing, 2 the command line is wrong.
@@ -8,6 +9,7 @@ mod check;
 mod explain;
 mod headers;
 mod keys;
+mod limits;
 mod render;
 mod run;
 mod store;
@@ -32,6 +34,7 @@ pub fn main() -> ExitCode {
         Command::Token(args) => token::token(&args),
         Command::Keys(command) => keys::keys(&command),
         Command::Tenants(command) => tenants::tenants(&command),
+        Command::Limits(args) => limits::limits(&args),
         Command::Schema => {
             out(&format!("{:#}\n", crate::model::json_schema()));
             ExitCode::SUCCESS

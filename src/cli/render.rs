@@ -5,6 +5,7 @@ mod token;
 use std::fmt::Write;
 
 use crate::decide::Explanation;
+use crate::model::LimitMode;
 
 /// Failed candidates shown unless all are wanted.
 const FAILED_SHOWN: usize = 10;
@@ -90,6 +91,15 @@ fn write_pairs(page: &mut String, title: &str, pairs: &[(String, String)]) -> st
 fn write_limits(page: &mut String, told: &Explanation) -> std::fmt::Result {
     for taken in &told.limits {
         writeln!(page, "limit      {}: {}", taken.name, taken.rule)?;
+        match (taken.mode, taken.lease) {
+            (LimitMode::Exact, _) => writeln!(page, "           mode exact")?,
+            (LimitMode::Leased, lease) => {
+                writeln!(page, "           mode leased, nodes hold at most {lease} in advance")?;
+            }
+        }
+        if taken.shadow {
+            writeln!(page, "           in shadow: counts, refuses nobody")?;
+        }
         writeln!(page, "           key {}", taken.key)?;
         for (name, value) in &taken.parts {
             writeln!(page, "           {name} = {value}")?;

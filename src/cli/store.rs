@@ -11,6 +11,7 @@ use crate::clock;
 use crate::link::Redis;
 use crate::live::{Missing, resolve};
 use crate::model::{self, Problems, Span, load_file};
+use crate::snapshot::redis_settings;
 
 /// A time limit for telling the gateways: there is nobody who waits for milliseconds.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -90,8 +91,8 @@ impl Store {
 }
 
 fn link(redis: &model::Redis, resolved: &model::Resolved) -> Option<Redis> {
-    let timeout = redis.timeout.get().max(REDIS_TIMEOUT);
-    Some(Redis::new(resolved.secret(&redis.url)?, &redis.key_prefix, timeout))
+    let settings = redis_settings(redis, resolved)?;
+    Some(Redis::new(&settings.with_timeout_min(REDIS_TIMEOUT)))
 }
 
 /// Who is doing this, for the record: what the system says, with the name that the environment

@@ -22,7 +22,8 @@ use crate::auth::{self, Answers, Evidence, KeyRing, Memory};
 use crate::clock::Moment;
 use crate::edge::{Connection, EdgeLimits, Facts, Identity, RequestId, RequestView, TraceContext};
 use crate::fault::{Fault, Reject};
-use crate::limit::{LimitRule, Take};
+use crate::limit::Take;
+use crate::model::LimitMode;
 use crate::routing::{self, Verdict};
 use crate::snapshot::{Route, Snapshot};
 use crate::upstream::CircuitState;
@@ -122,9 +123,10 @@ fn walk(
         identity: identity.as_deref(),
         request_id: id.as_str(),
         route: &route.name,
+        service: route.service(),
     };
-    let plan = plan(route, &facts, 0);
-    told.limits = taken(route, &plan, &facts, &hide);
+    let plan = plan(route, &facts, 0)?;
+    told.limits = taken(&plan, &facts, &hide);
     told.cache = kept(route, &plan, &facts).map(|kept| hide.kept(kept));
     told.upstream = goes(route, &plan, now);
     if let Some(local) = route.local() {
@@ -215,14 +217,26 @@ fn caller(identity: &Identity) -> Caller {
     }
 }
 
-fn taken(route: &Route, plan: &Plan, facts: &Facts<'_>, hide: &Hide<'_>) -> Vec<Taken> {
-    let taken = |(rule, take): (&Arc<LimitRule>, &Take)| Taken {
-        name: Arc::clone(&rule.name),
-        rule: rule.describe(),
-        key: take.key.clone(),
-        parts: hide.parts(Take::describe(rule, facts)),
+fn taken(plan: &Plan, facts: &Facts<'_>, hide: &Hide<'_>) -> Vec<Taken> {
+    let taken = |take: &Take| {
+        let (rule, tier) = (&take.rule, take.tier());
+        Taken {
+            name: Arc::clone(&rule.name),
+            rule: rule.describe(tier, take.cost),
+            plan: rule.plan_of(take.tier),
+            limit: tier.limit,
+            enforced: tier.enforced(),
+            window_seconds: tier.window_s,
+            cost: take.cost,
+            // Without room for it nothing is taken in advance.
+            mode: if tier.lease == 0 { LimitMode::Exact } else { rule.mode },
+            lease: tier.lease,
+            shadow: rule.shadow,
+            key: take.name(),
+            parts: hide.parts(Take::describe(rule, facts)),
+        }
     };
-    route.limits.iter().zip(&plan.takes).map(taken).collect()
+    plan.takes.iter().map(taken).collect()
 }
 
 fn kept(route: &Route, plan: &Plan, facts: &Facts<'_>) -> Option<Kept> {

@@ -14,7 +14,7 @@ mod plan;
 
 pub use explain::{Assumed, Explanation, explain};
 pub use outbound::{Attempt, Outbound};
-pub use plan::{Plan, plan};
+pub use plan::{Plan, plan, takes, way};
 
 use std::borrow::Cow;
 use std::sync::Arc;

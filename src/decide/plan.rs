@@ -2,6 +2,7 @@
 
 use crate::cache::{self, CachePlan};
 use crate::edge::Facts;
+use crate::fault::Reject;
 use crate::limit::{self, Takes};
 use crate::snapshot::Route;
 use crate::upstream::Bucket;
@@ -19,11 +20,29 @@ pub struct Plan {
     pub hash: u64,
 }
 
-/// Plans an admitted request. `entropy` serves splits keyed by `random`.
+/// Plans an authorised request whole, for those who do not act on it in between. `entropy` serves
+/// splits keyed by `random`.
+///
+/// # Errors
+/// What [`takes`] refuses.
+pub fn plan(route: &Route, facts: &Facts<'_>, entropy: u64) -> Result<Plan, Reject> {
+    Ok(Plan { takes: takes(route, facts)?, ..way(route, facts, entropy) })
+}
+
+/// What a request takes from which limit.
+///
+/// # Errors
+/// What [`limit::plan`] refuses.
+pub fn takes(route: &Route, facts: &Facts<'_>) -> Result<Takes, Reject> {
+    limit::plan(&route.limits, facts)
+}
+
+/// What is kept of an answer and where a request goes, once its limits let it: what is refused
+/// pays for none of that. Nothing is taken.
 #[must_use]
-pub fn plan(route: &Route, facts: &Facts<'_>, entropy: u64) -> Plan {
+pub fn way(route: &Route, facts: &Facts<'_>, entropy: u64) -> Plan {
     Plan {
-        takes: limit::plan(&route.limits, facts),
+        takes: Takes::new(),
         cache: route.cache.as_ref().and_then(|policy| cache::consider(policy, facts)),
         bucket: route.upstream().map(|upstream| upstream.version(facts, entropy)),
         hash: route.upstream().map_or(0, |upstream| upstream.hash(facts)),

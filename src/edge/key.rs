@@ -20,6 +20,8 @@ pub struct Facts<'a> {
     pub request_id: &'a str,
     /// Name of the matched route.
     pub route: &'a str,
+    /// Name of its service; empty where it has none.
+    pub service: &'a str,
 }
 
 /// A key part with its names prepared.
@@ -37,6 +39,10 @@ pub enum Part {
     ClientIp,
     /// The name of the route.
     RouteName,
+    /// The name of its service.
+    Service,
+    /// The same for every request; has no bytes.
+    Global,
     /// The request id.
     RequestId,
     /// Something new for every request; has no bytes, its user draws them.
@@ -62,6 +68,8 @@ impl Part {
             KeyPart::Plan => Self::Plan,
             KeyPart::ClientIp => Self::ClientIp,
             KeyPart::RouteName => Self::RouteName,
+            KeyPart::Service => Self::Service,
+            KeyPart::Global => Self::Global,
             KeyPart::RequestId => Self::RequestId,
             KeyPart::Random => Self::Random,
             KeyPart::Header(name) => Self::Header(
@@ -85,6 +93,8 @@ impl Part {
             Self::Plan => text(identity?.plan.as_deref()?),
             Self::ClientIp => Some(Cow::Owned(address_bytes(facts.view.client))),
             Self::RouteName => text(facts.route),
+            Self::Service => text(facts.service),
+            Self::Global => text(""),
             Self::RequestId => text(facts.request_id),
             Self::Random => None,
             Self::Header(name) => Some(Cow::Borrowed(facts.view.headers.get(name)?.as_bytes())),

@@ -29,6 +29,26 @@ macro_rules! faults {
                 match self { $(Self::$variant => $title,)+ }
             }
 
+            /// The beginning of a problem body, from `{` to the status: every character of it is
+            /// known when the program is built.
+            pub(super) const fn problem_head(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!(
+                        "{\"type\":\"about:blank#", $code,
+                        "\",\"title\":\"", $title, "\",\"status\":", $status,
+                    ),)+
+                }
+            }
+
+            /// The members of a problem body that follow the details.
+            pub(super) const fn problem_middle(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!(
+                        ",\"code\":\"", $code, "\",\"error\":\"", $title, "\",\"request_id\":",
+                    ),)+
+                }
+            }
+
             /// Whether this is the gateway doing its job (a refused client), not a failure.
             #[must_use]
             pub const fn is_routine(self) -> bool {
@@ -117,11 +137,16 @@ faults! {
     /// No verification key can be had from the identity provider.
     KeysUnavailable 503 "auth.keys_unavailable"
         "Credentials cannot be verified at the moment." failure;
+    /// The request lacks what a rate limit counts by, and nothing may stand for that.
+    LimitKeyMissing 403 "limit.key_missing"
+        "The request lacks what its rate limit counts by." routine;
     /// A rate limit has been used up.
     LimitExceeded 429 "limit.exceeded" "The rate limit has been used up." routine;
     /// Redis cannot be asked and the limit fails closed.
     LimiterUnavailable 503 "limit.unavailable"
         "The rate limit cannot be checked at the moment." failure;
+    /// This node serves as many requests as it may, and nobody can wait any longer.
+    OverloadShed 503 "overload.shed" "The gateway takes no more requests at the moment." routine;
     /// No endpoint of the service can take the request.
     NoEndpoint 503 "upstream.no_endpoint" "No healthy endpoint is available." failure;
     /// As many requests are under way as the service may have.

@@ -1,9 +1,12 @@
 //! The response headers that tell a client its limits.
 //!
 //! `RateLimit-Policy` and `RateLimit` are structured-field lists
-//! (draft-ietf-httpapi-ratelimit-headers): all rules of the request, the tightest first.
+//! (draft-ietf-httpapi-ratelimit-headers-09): all rules of the request, the tightest first.
 //! `X-RateLimit-*` describe the tightest alone. All times are whole seconds from now, rounded up
 //! (T18). What nobody counted is not reported: no number is better than a wrong one (R069).
+//!
+//! Whole numbers of structured fields have at most 15 digits (RFC 9651 section 3.3.1); larger
+//! ones are written as the largest of those.
 
 use std::time::Duration;
 
@@ -18,7 +21,10 @@ const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining")
 const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// Room for one rule's item beside its name.
-const ITEM: usize = 32;
+const ITEM: usize = 48;
+
+/// The largest whole number of a structured field.
+const NUMBER_MAX: u64 = 999_999_999_999_999;
 
 /// Hands out the headers for `quotas`, the tightest of which comes first.
 pub(super) fn write(quotas: &[Quota], set: &mut impl FnMut(HeaderName, HeaderValue)) {
@@ -55,15 +61,41 @@ pub(super) fn write(quotas: &[Quota], set: &mut impl FnMut(HeaderName, HeaderVal
     }
 }
 
-/// The item of `RateLimit-Policy` for a rule, made once. The rule's name needs no escapes.
-pub(super) fn policy_item(name: &str, limit: u64, window_s: u64) -> Option<HeaderValue> {
-    let mut item = Vec::with_capacity(name.len() + ITEM);
-    push_name(&mut item, name);
-    item.extend_from_slice(b";q=");
-    push_number(&mut item, limit);
-    item.extend_from_slice(b";w=");
-    push_number(&mut item, window_s);
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(item)).ok()
+/// What `RateLimit-Policy` says of a rule.
+pub(super) struct Policy<'a> {
+    /// The rule's name, which needs no escapes.
+    pub(super) name: &'a str,
+    /// The advertised limit.
+    pub(super) limit: u64,
+    /// The window in seconds; 0 where there is none.
+    pub(super) window_s: u64,
+    /// By how much all nodes together may pass the limit, at worst; 0 where they cannot (R077).
+    pub(super) overage: u64,
+    /// Whether it is requests at once that are limited.
+    pub(super) at_once: bool,
+}
+
+impl Policy<'_> {
+    /// The rule's item, made once. The draft asks that parameters of one's own carry the
+    /// vendor's name.
+    pub(super) fn item(&self) -> Option<HeaderValue> {
+        let mut item = Vec::with_capacity(self.name.len() + ITEM);
+        push_name(&mut item, self.name);
+        item.extend_from_slice(b";q=");
+        push_number(&mut item, self.limit);
+        if self.at_once {
+            item.extend_from_slice(b";qu=\"concurrent-requests\"");
+        }
+        if self.window_s > 0 {
+            item.extend_from_slice(b";w=");
+            push_number(&mut item, self.window_s);
+        }
+        if self.overage > 0 {
+            item.extend_from_slice(b";tidegate-overage=");
+            push_number(&mut item, self.overage);
+        }
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(item)).ok()
+    }
 }
 
 /// Rounded up, so that nobody is told to come too early.
@@ -91,7 +123,8 @@ fn push_name(list: &mut Vec<u8>, name: &str) {
 }
 
 /// Decimal digits without the formatting machinery.
-fn push_number(list: &mut Vec<u8>, mut number: u64) {
+fn push_number(list: &mut Vec<u8>, number: u64) {
+    let mut number = number.min(NUMBER_MAX);
     let start = list.len();
     loop {
         list.push(b'0' + (number % 10) as u8);

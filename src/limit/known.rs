@@ -1,18 +1,20 @@
 //! Counters that Redis has said are used up, and until when.
 //!
-//! Only time gives back what both algorithms took, so until the wait that Redis named has passed
+//! As a rule only time gives back what was taken, so until the wait that Redis named has passed
 //! its answer is known, and a client that hammers costs no round trip. The wait is counted from
-//! when the request arrived, before Redis was asked: never longer than the truth.
+//! when the request arrived, before Redis was asked: never longer than the truth. What is given
+//! back elsewhere, an operator who resets a key, and a failover that lost writes show within
+//! [`TRUSTED_MAX`]: until then more is refused than must be, never less.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::Take;
 use super::sharded::{Idle, KEYS_MAX, Sharded};
+use super::{CounterKey, Take};
 use crate::clock::Tick;
 
-/// How long an answer is trusted at most, so that an operator who empties Redis, or a failover
-/// that lost writes, shows soon.
+/// How long an answer is trusted at most: a key that stays used up costs one call in ten
+/// seconds, and whatever happened to Redis meanwhile shows as soon.
 const TRUSTED_MAX: Duration = Duration::from_secs(10);
 
 /// Keys known to be used up. Belongs to one Redis and goes with it.
@@ -25,6 +27,8 @@ pub(super) struct Known {
 
 #[derive(Clone, Copy, Debug)]
 struct Refused {
+    /// What the request would have cost: another cost has another wait.
+    cost: u64,
     opens: Tick,
     trusted_until: Tick,
 }
@@ -41,42 +45,55 @@ impl Known {
         Self { any: AtomicBool::new(false), refused: Sharded::new(KEYS_MAX) }
     }
 
-    /// Notes that Redis refused `key` for `wait` from `now` on. A full map forgets it: Redis is
-    /// asked again.
-    pub(super) fn note(&self, key: &str, wait: Duration, now: Tick) {
-        let refused =
-            Refused { opens: now.plus(wait), trusted_until: now.plus(wait.min(TRUSTED_MAX)) };
+    /// Notes that Redis refused `take` for so many milliseconds from `now` on. A full map
+    /// forgets it: Redis is asked again.
+    pub(super) fn note(&self, take: &Take, wait_ms: u64, now: Tick) {
+        // A place among requests at once is free as soon as one of them ends.
+        if !take.tier().algorithm().waits_are_known() {
+            return;
+        }
+        let wait = Duration::from_millis(wait_ms);
+        let (opens, trusted_until) = (now.plus(wait), now.plus(wait.min(TRUSTED_MAX)));
+        let refused = Refused { cost: take.cost, opens, trusted_until };
+        let key = &take.key;
         if let Some(mut shard) = self.refused.lock(self.refused.index(key))
             && (shard.get(key).is_some() || shard.has_room(now.nanos()))
         {
-            shard.put(key, refused);
+            shard.put(*key, refused);
             self.any.store(true, Ordering::Relaxed);
         }
     }
 
-    /// How long each of `takes` is known to stay refused; nothing unless one is.
-    pub(super) fn waits(&self, takes: &[Take], now: Tick) -> Option<Vec<Option<Duration>>> {
+    /// How long `take` is known to stay refused. A request of another cost is not known: it may
+    /// pass earlier, or must wait longer.
+    pub(super) fn wait(&self, take: &Take, now: Tick) -> Option<Duration> {
         if !self.any.load(Ordering::Relaxed) {
             return None;
         }
-        let first = takes.iter().position(|take| self.wait(&take.key, now).is_some())?;
-        let waits = takes.iter().enumerate();
-        Some(waits.map(|(n, take)| (n >= first).then(|| self.wait(&take.key, now))?).collect())
+        let mut shard = self.refused.lock(self.refused.index(&take.key))?;
+        let refused = *shard.get(&take.key)?;
+        if refused.trusted_until <= now {
+            shard.remove(&take.key);
+            return None;
+        }
+        (refused.cost == take.cost).then(|| refused.opens.since(now))
     }
 
-    fn wait(&self, key: &str, now: Tick) -> Option<Duration> {
-        let mut shard = self.refused.lock(self.refused.index(key))?;
-        let refused = *shard.get(key)?;
-        if refused.trusted_until > now {
-            return Some(refused.opens.since(now));
+    /// Forgets a key: something was given back to it.
+    pub(super) fn forget(&self, key: &CounterKey) {
+        if self.any.load(Ordering::Relaxed)
+            && let Some(mut shard) = self.refused.lock(self.refused.index(key))
+        {
+            shard.remove(key);
         }
-        shard.remove(key);
-        None
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::LimitRule;
     use super::super::testing::{rule, take};
     use super::*;
 
@@ -84,28 +101,44 @@ mod tests {
         Tick::from_nanos(ms * 1_000_000)
     }
 
+    fn one_a_second() -> Arc<LimitRule> {
+        rule("r", "{limit: 1, window: 1s, key: [clientIp]}")
+    }
+
     #[test]
     fn a_refusal_is_known_until_its_wait_has_passed() {
-        let known = Known::new();
-        let rule = rule("r", "{limit: 1, window: 1s, key: [clientIp]}");
-        let takes = [take(&rule, "free"), take(&rule, "spent")];
-        assert_eq!(known.waits(&takes, at(0)), None);
-        known.note(&takes[1].key, Duration::from_millis(700), at(100));
-        assert_eq!(known.waits(&takes[..1], at(100)), None);
-        let wait = |ms| Some(vec![None, Some(Duration::from_millis(ms))]);
-        assert_eq!(known.waits(&takes, at(100)), wait(700));
-        assert_eq!(known.waits(&takes, at(799)), wait(1));
-        assert_eq!(known.waits(&takes, at(800)), None);
+        let (known, rule) = (Known::new(), one_a_second());
+        let (free, spent) = (take(&rule, "free"), take(&rule, "spent"));
+        assert_eq!(known.wait(&spent, at(0)), None);
+        known.note(&spent, 700, at(100));
+        assert_eq!(known.wait(&free, at(100)), None);
+        let wait = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(known.wait(&spent, at(100)), wait(700));
+        assert_eq!(known.wait(&spent, at(799)), wait(1));
+        assert_eq!(known.wait(&spent, at(800)), None);
+        known.note(&spent, 700, at(900));
+        known.forget(&spent.key);
+        assert_eq!(known.wait(&spent, at(900)), None);
     }
 
     #[test]
     fn a_long_wait_is_checked_with_redis_from_time_to_time() {
         let known = Known::new();
         let rule = rule("r", "{limit: 1, window: 1d, key: [clientIp]}");
-        let takes = [take(&rule, "spent")];
-        known.note(&takes[0].key, Duration::from_hours(24), at(0));
-        let wait = known.waits(&takes, at(9_999)).unwrap()[0].unwrap();
-        assert_eq!(wait, Duration::from_millis(86_400_000 - 9_999));
-        assert_eq!(known.waits(&takes, at(10_000)), None);
+        let take = take(&rule, "spent");
+        known.note(&take, 86_400_000, at(0));
+        assert_eq!(known.wait(&take, at(9_999)), Some(Duration::from_millis(86_400_000 - 9_999)));
+        assert_eq!(known.wait(&take, at(10_000)), None);
+    }
+
+    #[test]
+    fn a_refusal_says_nothing_of_another_cost() {
+        let (known, rule) = (Known::new(), one_a_second());
+        let dear = Take { cost: 5, ..take(&rule, "spent") };
+        known.note(&dear, 700, at(0));
+        assert!(known.wait(&dear, at(1)).is_some());
+        for cost in [4, 6] {
+            assert_eq!(known.wait(&Take { cost, ..dear.clone() }, at(1)), None);
+        }
     }
 }

@@ -1,72 +1,38 @@
-//! The sums of both algorithms, in whole numbers.
+//! The sums of all algorithms, in whole numbers.
 //!
-//! Local counters use them, and they are the model against which `tests/lua.rs` holds the
-//! scripts: the same states, the same decisions, the same waits. Nothing here knows where a
-//! state is kept or who asks. Time is an argument, in microseconds from any fixed origin.
+//! Local counters use them, and they are the model against which `tests/lua` holds the scripts:
+//! the same states, the same decisions, the same waits. Nothing here knows where a state is kept
+//! or who asks. Time is an argument, in microseconds from any fixed origin; a quota alone needs
+//! it since the epoch ([`Numbers::now_us`]).
 //!
 //! Whole numbers rather than tokens as fractions: Lua counts in doubles, so the two sides agree
 //! to the last unit only where every product stays below 2^53. [`EXACT_MAX`] keeps a distance.
 
-/// The largest product of a rule's numbers: a bucket's units, or limit times milliseconds.
-pub const EXACT_MAX: u64 = 1 << 51;
+mod bucket;
+mod log;
+mod numbers;
+mod period;
+mod places;
+mod window;
 
-/// What a rule allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Numbers {
-    /// Tokens that a full bucket holds, or requests per window.
-    pub limit: u64,
-    /// What one request takes; from 1 to `limit`.
-    pub cost: u64,
-    /// How it is counted.
-    pub algorithm: Algorithm,
-}
-
-/// How a rule counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// The refill rate is the quotient of the two, so that it needs no fractions.
-    TokenBucket {
-        /// Units that come back each microsecond.
-        units_per_us: u64,
-        /// Units that make one token; `limit * units_per_token` is at most [`EXACT_MAX`].
-        units_per_token: u64,
-    },
-    /// Windows begin at multiples of their length.
-    SlidingWindow {
-        /// Length in milliseconds; `limit * window_ms` is at most [`EXACT_MAX`].
-        window_ms: u64,
-    },
-}
-
-impl Numbers {
-    /// One node's share of the limit while nobody counts for all: the rate divided by the number
-    /// of nodes, and never less than one request.
-    #[must_use]
-    pub fn share(self, nodes: u32) -> Self {
-        let nodes = u64::from(nodes.max(1));
-        let limit = (self.limit / nodes).max(self.cost);
-        let algorithm = match self.algorithm {
-            Algorithm::TokenBucket { units_per_us, units_per_token } => Algorithm::TokenBucket {
-                units_per_us,
-                units_per_token: units_per_token.saturating_mul(nodes),
-            },
-            window @ Algorithm::SlidingWindow { .. } => window,
-        };
-        Self { limit, algorithm, ..self }
-    }
-}
+pub use log::Taken;
+pub use numbers::{Algorithm, Ask, EXACT_MAX, LOG_MAX, Numbers, PLACES_MAX, Reply, Standing};
+pub use places::Place;
+pub use window::{Cell, Cells, cell_ms};
 
 /// What is stored of a counter. A missing state means that nothing has been taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// A token bucket.
     Bucket {
-        /// Units missing from a full bucket.
+        /// Units missing from a full bucket; more than it holds where more was charged.
         debt: u64,
         /// The microsecond for which that holds.
         at_us: u64,
     },
-    /// A sliding window.
+    /// A sliding window: what was taken in each of its cells, oldest first.
+    Cells(Cells),
+    /// A sliding window as a sketch tells it: two counts. Taken as spread evenly; never stored.
     Window {
         /// The millisecond at which the current window began.
         start_ms: u64,
@@ -75,197 +41,230 @@ pub enum State {
         /// Taken in the one before.
         previous: u64,
     },
+    /// A fixed window, or a period of a quota.
+    Period {
+        /// The millisecond at which it began.
+        start_ms: u64,
+        /// Taken in it.
+        current: u64,
+    },
+    /// A sliding log: what was taken, in the order in which it leaves the window.
+    Log(Vec<Taken>),
+    /// Places that requests hold.
+    Places(Vec<Place>),
 }
 
-/// What one counter answers to a take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// Whether this counter had enough; the request passes if all had.
-    pub allowed: bool,
-    /// What is left after the request; 0 where this counter had not enough.
-    pub remaining: u64,
-    /// Milliseconds: where it had not enough, until this request would pass; else until more is
-    /// left, 0 if nothing is taken.
-    pub reset_ms: u64,
+/// What every algorithm answers about a counter that was opened.
+trait Sums {
+    /// What counts against the limit.
+    fn used(&self) -> u64;
+    /// Milliseconds until `amount` is left; only called where it is not.
+    fn wait_ms(&self, amount: u64) -> u64;
+    /// Counts `amount`, whether it is there or not, under a name.
+    fn spend(&mut self, amount: u64, member: u64);
+    /// Takes back what was counted in the window that began at `epoch_ms`.
+    fn give_back(&mut self, amount: u64, epoch_ms: u64);
+    /// When the window began, milliseconds; 0 where there are none.
+    fn epoch_ms(&self) -> u64;
+    /// Milliseconds after which the state says no more than a missing one does.
+    fn idle_in_ms(&self) -> u64;
 }
 
 /// A counter as it stands at one instant.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Counter {
-    numbers: Numbers,
-    now_us: u64,
-    state: State,
+    limit: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Bucket(bucket::Bucket),
+    Window(window::Window),
+    Period(period::Period),
+    Log(log::Log),
+    Places(places::Places),
 }
 
 impl Counter {
     /// Brings a stored state to `now_us`. A clock that went back changes nothing until it has
-    /// caught up with the state; a state of the other algorithm counts as none.
+    /// caught up with the state; a state of another algorithm counts as none.
     #[must_use]
     pub fn open(numbers: Numbers, stored: Option<State>, now_us: u64) -> Self {
-        let state = match numbers.algorithm {
-            Algorithm::TokenBucket { units_per_us, .. } => {
-                open_bucket(stored, now_us, units_per_us)
+        let limit = numbers.limit;
+        let kind = match numbers.algorithm {
+            Algorithm::TokenBucket { units_per_us, units_per_token } => {
+                let rate = (units_per_us, units_per_token);
+                Kind::Bucket(bucket::Bucket::open(limit, rate, stored.as_ref(), now_us))
             }
             Algorithm::SlidingWindow { window_ms } => {
-                open_window(stored, now_us / 1000, window_ms.max(1))
+                Kind::Window(window::Window::open(limit, window_ms, stored, now_us))
+            }
+            Algorithm::SlidingLog { window_ms } => {
+                Kind::Log(log::Log::open(limit, window_ms, stored, now_us))
+            }
+            Algorithm::FixedWindow { window_ms } => {
+                Kind::Period(period::Period::open_window(window_ms, stored.as_ref(), now_us))
+            }
+            Algorithm::Quota { bounds } => {
+                Kind::Period(period::Period::open_quota(&bounds, stored.as_ref(), now_us))
+            }
+            Algorithm::Concurrency { hold_ms } => {
+                Kind::Places(places::Places::open(hold_ms, stored, now_us))
             }
         };
-        Self { numbers, now_us, state }
+        Self { limit, kind }
     }
 
-    /// Whether the cost of one request is there.
+    /// What counts against the limit; more than it where more was charged.
     #[must_use]
-    pub fn has_enough(&self) -> bool {
-        self.left() >= self.numbers.cost
+    pub fn used(&self) -> u64 {
+        self.sums().used()
     }
 
-    /// Takes the cost; only for a counter that has enough.
-    pub fn accept(&mut self) -> Reply {
-        debug_assert!(self.has_enough());
-        let cost = self.numbers.cost;
-        match &mut self.state {
-            State::Bucket { debt, .. } => {
-                *debt = debt.saturating_add(cost.saturating_mul(units_per_token(&self.numbers)));
-            }
-            State::Window { current, .. } => *current = current.saturating_add(cost),
-        }
-        self.answer_allowed()
-    }
-
-    /// Takes nothing, because this counter or another of the request has not enough.
+    /// What is left.
     #[must_use]
-    pub fn refuse(&self) -> Reply {
-        if self.has_enough() {
-            return self.answer_allowed();
+    pub fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.used())
+    }
+
+    /// Whether `cost` is there.
+    #[must_use]
+    pub fn has_enough(&self, cost: u64) -> bool {
+        self.left() >= cost
+    }
+
+    /// What would be given for `ask`; only for a counter that has enough.
+    #[must_use]
+    pub fn grant(&self, ask: Ask) -> u64 {
+        ask.want.min(self.left() / ask.share.max(1)).max(ask.cost)
+    }
+
+    /// Takes `amount`; only for a counter that has it.
+    pub fn take(&mut self, amount: u64) {
+        self.take_as(0, amount);
+    }
+
+    /// Takes `amount` under a name, by which a place is released; only for a counter that has it.
+    pub fn take_as(&mut self, member: u64, amount: u64) {
+        debug_assert!(self.has_enough(amount));
+        self.sums_mut().spend(amount, member);
+    }
+
+    /// Takes `amount` whether it is there or not, and says how much that was: never so much that
+    /// more than twice the limit counts, so that every debt is paid off in time. Nothing from
+    /// places: those are held by requests.
+    pub fn charge(&mut self, amount: u64) -> u64 {
+        if matches!(self.kind, Kind::Places(_)) {
+            return 0;
         }
-        Reply { allowed: false, remaining: 0, reset_ms: self.wait_ms(self.numbers.cost) }
+        let amount = amount.min(self.limit.saturating_mul(2).saturating_sub(self.used()));
+        self.sums_mut().spend(amount, 0);
+        amount
+    }
+
+    /// Puts back what was taken in the window that began at `epoch_ms`, as [`Reply`] told it;
+    /// nothing where that window no longer counts. Never below nothing.
+    pub fn give_back(&mut self, amount: u64, epoch_ms: u64) {
+        self.sums_mut().give_back(amount, epoch_ms);
+    }
+
+    /// Gives the places free that were taken under a name; says how many.
+    pub fn release(&mut self, member: u64) -> u64 {
+        match &mut self.kind {
+            Kind::Places(places) => places.release(member),
+            _ => 0,
+        }
+    }
+
+    /// Holds the places for longer that were taken under a name; says whether there are some.
+    pub fn renew(&mut self, member: u64) -> bool {
+        match &mut self.kind {
+            Kind::Places(places) => places.renew(member),
+            _ => false,
+        }
+    }
+
+    /// What is told after `taken` was taken for a request that costs `cost`; `allowed` is
+    /// whether it had been there.
+    #[must_use]
+    pub fn reply(&self, allowed: bool, taken: u64, cost: u64) -> Reply {
+        let epoch_ms = self.sums().epoch_ms();
+        if !allowed {
+            let reset_ms = self.wait_ms(cost);
+            return Reply { allowed, taken, remaining: 0, reset_ms, epoch_ms };
+        }
+        let remaining = self.left();
+        let reset_ms = self.wait_ms((remaining + 1).min(self.limit));
+        Reply { allowed, taken, remaining, reset_ms, epoch_ms }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let reply = self.reply(true, 0, 0);
+        let Reply { remaining, reset_ms, epoch_ms, .. } = reply;
+        Standing { used: self.used(), remaining, reset_ms, epoch_ms }
     }
 
     /// The state to store.
     #[must_use]
-    pub const fn state(&self) -> State {
-        self.state
+    pub fn state(&self) -> State {
+        self.clone().into_state()
+    }
+
+    /// The state to store, without copying a log.
+    #[must_use]
+    pub fn into_state(self) -> State {
+        match self.kind {
+            Kind::Bucket(bucket) => bucket.into(),
+            Kind::Window(window) => window.into(),
+            Kind::Period(period) => period.into(),
+            Kind::Log(log) => log.into(),
+            Kind::Places(places) => places.into(),
+        }
+    }
+
+    /// Bytes of the list that the state holds.
+    #[must_use]
+    pub fn list_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Bucket(_) | Kind::Period(_) => 0,
+            Kind::Window(window) => window.list_bytes(),
+            Kind::Log(log) => log.list_bytes(),
+            Kind::Places(places) => places.list_bytes(),
+        }
     }
 
     /// Milliseconds after which the state says no more than a missing one does; at least 1.
     #[must_use]
     pub fn idle_in_ms(&self) -> u64 {
-        let ms = match (self.state, self.numbers.algorithm) {
-            (State::Window { start_ms, .. }, Algorithm::SlidingWindow { window_ms }) => {
-                (start_ms + 2 * window_ms).saturating_sub(self.now_us / 1000)
-            }
-            _ => self.until_debt_us(0).div_ceil(1000),
-        };
-        ms.max(1)
-    }
-
-    fn answer_allowed(&self) -> Reply {
-        let remaining = self.left();
-        let more = (remaining + 1).min(self.numbers.limit);
-        Reply { allowed: true, remaining, reset_ms: self.wait_ms(more) }
-    }
-
-    /// What is left.
-    fn left(&self) -> u64 {
-        let limit = self.numbers.limit;
-        match (self.state, self.numbers.algorithm) {
-            (State::Bucket { debt, .. }, Algorithm::TokenBucket { units_per_token, .. }) => {
-                let unit = units_per_token.max(1);
-                limit.saturating_mul(unit).saturating_sub(debt) / unit
-            }
-            (State::Window { current, previous, .. }, Algorithm::SlidingWindow { window_ms }) => {
-                let overlap = previous.saturating_mul(self.overlap_ms()).div_ceil(window_ms.max(1));
-                limit.saturating_sub(current).saturating_sub(overlap)
-            }
-            _ => 0,
-        }
+        self.sums().idle_in_ms().max(1)
     }
 
     /// Milliseconds until `amount` is there.
     fn wait_ms(&self, amount: u64) -> u64 {
-        let limit = self.numbers.limit;
-        match (self.state, self.numbers.algorithm) {
-            (State::Bucket { debt, .. }, Algorithm::TokenBucket { units_per_token, .. }) => {
-                let enough = limit.saturating_sub(amount).saturating_mul(units_per_token);
-                if debt <= enough {
-                    return 0;
-                }
-                self.until_debt_us(enough).div_ceil(1000)
-            }
-            (
-                State::Window { start_ms, current, previous },
-                Algorithm::SlidingWindow { window_ms },
-            ) => {
-                if self.left() >= amount {
-                    return 0;
-                }
-                let opens = limit.saturating_sub(current).checked_sub(amount).map_or_else(
-                    || {
-                        let room = limit.saturating_sub(amount);
-                        start_ms + window_ms + until_room(window_ms, current, room)
-                    },
-                    |room| start_ms + until_room(window_ms, previous, room),
-                );
-                opens.saturating_sub(self.now_us / 1000)
-            }
-            _ => 0,
+        if self.has_enough(amount) { 0 } else { self.sums().wait_ms(amount) }
+    }
+
+    fn sums(&self) -> &dyn Sums {
+        match &self.kind {
+            Kind::Bucket(bucket) => bucket,
+            Kind::Window(window) => window,
+            Kind::Period(period) => period,
+            Kind::Log(log) => log,
+            Kind::Places(places) => places,
         }
     }
 
-    /// Microseconds until a bucket's debt has come down to `target`.
-    fn until_debt_us(&self, target: u64) -> u64 {
-        match (self.state, self.numbers.algorithm) {
-            (State::Bucket { debt, at_us }, Algorithm::TokenBucket { units_per_us, .. }) => at_us
-                .saturating_sub(self.now_us)
-                .saturating_add(debt.saturating_sub(target).div_ceil(units_per_us.max(1))),
-            _ => 0,
+    fn sums_mut(&mut self) -> &mut dyn Sums {
+        match &mut self.kind {
+            Kind::Bucket(bucket) => bucket,
+            Kind::Window(window) => window,
+            Kind::Period(period) => period,
+            Kind::Log(log) => log,
+            Kind::Places(places) => places,
         }
-    }
-
-    /// How much of the last window still overlaps the window that ends now.
-    fn overlap_ms(&self) -> u64 {
-        match (self.state, self.numbers.algorithm) {
-            (State::Window { start_ms, .. }, Algorithm::SlidingWindow { window_ms }) => {
-                let into = (self.now_us / 1000).saturating_sub(start_ms);
-                window_ms.saturating_sub(into)
-            }
-            _ => 0,
-        }
-    }
-}
-
-/// Milliseconds into a window at which `room` and no less is left beside the overlapping share
-/// of `count`.
-fn until_room(window_ms: u64, count: u64, room: u64) -> u64 {
-    window_ms.saturating_sub(room.saturating_mul(window_ms) / count.max(1))
-}
-
-const fn units_per_token(numbers: &Numbers) -> u64 {
-    match numbers.algorithm {
-        Algorithm::TokenBucket { units_per_token, .. } => units_per_token,
-        Algorithm::SlidingWindow { .. } => 1,
-    }
-}
-
-fn open_bucket(stored: Option<State>, now_us: u64, units_per_us: u64) -> State {
-    match stored {
-        Some(State::Bucket { debt, at_us }) if at_us < now_us => {
-            let paid = (now_us - at_us).saturating_mul(units_per_us);
-            State::Bucket { debt: debt.saturating_sub(paid), at_us: now_us }
-        }
-        Some(bucket @ State::Bucket { .. }) => bucket,
-        _ => State::Bucket { debt: 0, at_us: now_us },
-    }
-}
-
-fn open_window(stored: Option<State>, now_ms: u64, window_ms: u64) -> State {
-    let start = now_ms - now_ms % window_ms;
-    match stored {
-        Some(window @ State::Window { start_ms, .. }) if start_ms >= start => window,
-        Some(State::Window { start_ms, current, .. }) if start_ms + window_ms == start => {
-            State::Window { start_ms: start, current: 0, previous: current }
-        }
-        _ => State::Window { start_ms: start, current: 0, previous: 0 },
     }
 }
 

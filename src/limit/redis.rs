@@ -1,28 +1,40 @@
-//! Taking from counters in Redis: one script call, within one time limit.
+//! Counters in Redis: each call within one time limit.
 //!
 //! What a slow Redis still does with a call that was given up counts there, and so does a script
 //! that had run when its connection broke: the error is towards fewer admissions.
+//!
+//! In a Redis Cluster one call reaches the keys of one hash slot. Counters of a request whose
+//! keys have different tags are taken from group by group then: see [`groups`].
 
-use std::io::Write;
-use std::time::Duration;
+mod groups;
+mod scripts;
+mod settling;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::Histogram;
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, RedisError, RedisWrite, ServerErrorKind, ToRedisArgs, Value};
+use redis::{Cmd, Value};
 use tokio::time::Instant;
 
+use self::groups::Group;
+use self::scripts::{Scripts, run};
 use super::Take;
-use super::math::Reply;
+use super::math::{Ask, Reply, Standing};
 use super::script;
-use crate::link::{self, Failure};
+use crate::clock::Moment;
+use crate::link::{self, Failure, Meters, Place};
 use crate::telemetry::Metrics;
 
 /// One Redis.
 #[derive(Debug)]
 pub(super) struct Redis {
     link: link::Redis,
-    script_sha: String,
+    scripts: Scripts,
     durations: Durations,
+    is_cluster: bool,
+    /// What names this process, and the next call of it, where a counter remembers calls.
+    node: u64,
+    calls: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -33,29 +45,69 @@ struct Durations {
 }
 
 impl Redis {
-    /// Prepares calls to the Redis at `url`; connects to nothing yet.
-    pub(super) fn new(url: &str, prefix: &str, timeout: Duration, metrics: &Metrics) -> Self {
+    /// Prepares calls by these settings; connects to nothing yet. `node` is what no other process
+    /// has, `user` who connects, in metrics.
+    pub(super) fn new(
+        settings: &link::Settings,
+        node: u64,
+        user: &'static str,
+        metrics: &Metrics,
+    ) -> Self {
         let durations = |outcome| metrics.limit_redis_duration.with_label_values(&[outcome]);
         Self {
-            link: link::Redis::new(url, prefix, timeout),
-            script_sha: redis::Script::new(script::TAKE).get_hash().to_owned(),
+            link: link::Redis::new(settings).metered(Meters::of(metrics, user)),
+            scripts: Scripts::new(),
             durations: Durations {
                 ok: durations("ok"),
                 timeout: durations("timeout"),
                 error: durations("error"),
             },
+            is_cluster: matches!(settings.address.place, Place::Cluster(_)),
+            node,
+            calls: AtomicU64::new(0),
         }
     }
 
-    /// Takes everything, or nothing where a counter has not enough.
+    /// What names the next call of this process.
+    pub(super) fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes what is asked of each counter, or nothing where one has not enough. In a cluster
+    /// nothing is answered of counters that nobody asked, because one before them refused.
     ///
     /// # Errors
     /// When there is no answer within the time limit.
-    pub(super) async fn take(&self, takes: &[Take]) -> Result<Vec<Reply>, Failure> {
+    pub(super) async fn take(
+        &self,
+        takes: &[(&Take, Ask)],
+        now: Moment,
+    ) -> Result<Vec<Option<Reply>>, Failure> {
+        self.take_as(self.next_call(), takes, now).await
+    }
+
+    /// The same under the name of a call ([`Redis::next_call`]), by which places are released.
+    ///
+    /// # Errors
+    /// When there is no answer within the time limit.
+    pub(super) async fn take_as(
+        &self,
+        call: u64,
+        takes: &[(&Take, Ask)],
+        now: Moment,
+    ) -> Result<Vec<Option<Reply>>, Failure> {
         let started = Instant::now();
-        let command = self.command(takes);
-        let command = &command;
-        let result = self.link.call(|connection| run(connection, command, takes.len())).await;
+        let groups = self.groups(call, takes, now);
+        let result = if let [only] = groups.as_slice() {
+            let run = |connection| only.take(connection, &self.scripts);
+            let replies = self.link.call(run).await;
+            replies.map(|replies| replies.into_iter().map(Some).collect())
+        } else {
+            let (groups, shadows) = (&groups, takes.iter().map(|(_, ask)| ask.shadow));
+            let shadows = &shadows.collect::<Vec<_>>();
+            let run = |connection| groups::take(connection, &self.scripts, groups, shadows);
+            self.link.call(run).await
+        };
         let duration = match &result {
             Ok(_) => &self.durations.ok,
             Err(Failure::Timeout) => &self.durations.timeout,
@@ -65,100 +117,111 @@ impl Redis {
         result
     }
 
+    /// How a counter stands; changes nothing.
+    ///
+    /// # Errors
+    /// When there is no answer within the time limit.
+    pub(super) async fn peek(&self, take: &Take, now: Moment) -> Result<Standing, Failure> {
+        let command = &self.peek_command(take, now);
+        let read = |mut connection: link::Connection| async move {
+            let value = run(&mut connection, &self.scripts.peek, command).await?;
+            read_standing(&value).ok_or(Failure::Reply)
+        };
+        self.link.call(read).await
+    }
+
+    /// Forgets what was taken from a counter; whether there was something.
+    ///
+    /// # Errors
+    /// When there is no answer within the time limit.
+    pub(super) async fn reset(&self, take: &Take) -> Result<bool, Failure> {
+        self.link.query(redis::cmd("DEL").arg(self.key(take))).await
+    }
+
+    /// The calls to this Redis.
+    pub(super) const fn link(&self) -> &link::Redis {
+        &self.link
+    }
+
     /// Drops all connections, so that the next call makes new ones.
     pub(super) fn disconnect(&self) {
         self.link.disconnect();
     }
 
-    fn command(&self, takes: &[Take]) -> Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.script_sha).arg(takes.len());
-        for take in takes {
-            command.arg(Key { prefix: self.link.prefix(), key: &take.key });
-        }
-        // The server's clock.
-        command.arg("");
-        for take in takes {
-            let (algorithm, numbers) = script::arguments(&take.rule.numbers);
-            command.arg(algorithm).arg(&numbers);
-        }
+    fn key(&self, take: &Take) -> String {
+        format!("{}{}", self.link.prefix(), take.name())
+    }
+
+    /// The text that names a call to counters that remember calls.
+    fn call_name(&self, call: u64) -> String {
+        format!("{:016x}-{call:x}", self.node)
+    }
+
+    fn peek_command(&self, take: &Take, now: Moment) -> Cmd {
+        let (algorithm, numbers) = script::counter(&take.numbers(now));
+        let mut command = self.scripts.peek.command(1);
+        command.arg(self.key(take)).arg("").arg(algorithm).arg(&numbers);
         command
     }
-}
 
-/// A key with the deployment's prefix, written without joining the two first.
-struct Key<'a> {
-    prefix: &'a str,
-    key: &'a str,
-}
-
-impl ToRedisArgs for Key<'_> {
-    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        let mut argument = out.writer_for_next_arg();
-        // Writing into the command's memory cannot fail.
-        let _ = argument.write_all(self.prefix.as_bytes());
-        let _ = argument.write_all(self.key.as_bytes());
+    /// The calls that take: one, and in a cluster one for each tag.
+    fn groups(&self, call: u64, takes: &[(&Take, Ask)], now: Moment) -> Vec<Group> {
+        let numbers: Vec<_> = takes.iter().map(|(take, _)| take.numbers(now)).collect();
+        let is_named = numbers.iter().any(|numbers| numbers.algorithm.remembers_requests());
+        let name = if is_named { self.call_name(call) } else { String::new() };
+        let places = groups::split(takes, self.is_cluster);
+        let is_apart = places.len() > 1;
+        let group = |places: Vec<usize>| {
+            let rules = places.iter().filter_map(|place| {
+                let (take, ask) = takes.get(*place)?;
+                Some((self.key(take), *numbers.get(*place)?, *ask))
+            });
+            let rules: Vec<_> = rules.collect();
+            let take = self.scripts.take_command(&name, &rules);
+            let undo = if is_apart { self.scripts.undo(&name, &rules) } else { Vec::new() };
+            Group { places, take, undo }
+        };
+        places.into_iter().map(group).collect()
     }
 }
 
-async fn run(
-    mut connection: MultiplexedConnection,
-    command: &Cmd,
-    rules: usize,
-) -> Result<Vec<Reply>, Failure> {
-    let value = match command.query_async(&mut connection).await {
-        // Redis is new to us, restarted, failed over or was told to forget its scripts.
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            load(&mut connection).await?;
-            command.query_async(&mut connection).await?
-        }
-        other => other?,
-    };
-    read(&value, rules).ok_or(Failure::Reply)
+/// A number that cannot be below nothing.
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        _ => None,
+    }
 }
 
-async fn load(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-    redis::cmd("SCRIPT").arg("LOAD").arg(script::TAKE).exec_async(connection).await
-}
-
-fn read(value: &Value, rules: usize) -> Option<Vec<Reply>> {
+fn read_replies(value: &Value, rules: usize) -> Option<Vec<Reply>> {
     let Value::Array(values) = value else { return None };
     let (replies, rest) = values.as_chunks::<{ script::RULE_REPLIES }>();
     if replies.len() != rules || !rest.is_empty() {
         return None;
     }
-    let number = |value: &Value| match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        _ => None,
-    };
-    let reply = |[allowed, remaining, reset_ms]: &[Value; script::RULE_REPLIES]| {
+    let reply = |[allowed, taken, remaining, reset_ms, epoch_ms]: &[Value;
+                      script::RULE_REPLIES]| {
         Some(Reply {
             allowed: number(allowed)? == 1,
+            taken: number(taken)?,
             remaining: number(remaining)?,
             reset_ms: number(reset_ms)?,
+            epoch_ms: number(epoch_ms)?,
         })
     };
     replies.iter().map(reply).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ints(numbers: &[i64]) -> Value {
-        Value::Array(numbers.iter().map(|number| Value::Int(*number)).collect())
-    }
-
-    #[test]
-    fn a_reply_is_read_only_in_the_form_of_the_contract() {
-        let reply = |allowed, remaining, reset_ms| Reply { allowed, remaining, reset_ms };
-        assert_eq!(
-            read(&ints(&[1, 9, 0, 0, 0, 250]), 2),
-            Some(vec![reply(true, 9, 0), reply(false, 0, 250)])
-        );
-        assert_eq!(read(&ints(&[1, 9, 0]), 2), None, "a rule too few");
-        assert_eq!(read(&ints(&[1, 9, 0, 1]), 1), None, "a number too many");
-        assert_eq!(read(&ints(&[1, -9, 0]), 1), None, "below nothing");
-        assert_eq!(read(&Value::Nil, 1), None);
-    }
+fn read_standing(value: &Value) -> Option<Standing> {
+    let Value::Array(values) = value else { return None };
+    let [used, remaining, reset_ms, epoch_ms] = values.as_slice() else { return None };
+    Some(Standing {
+        used: number(used)?,
+        remaining: number(remaining)?,
+        reset_ms: number(reset_ms)?,
+        epoch_ms: number(epoch_ms)?,
+    })
 }
+
+#[cfg(test)]
+mod tests;

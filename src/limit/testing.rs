@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
+use sha2::{Digest, Sha256};
 
-use super::{LimitRule, Take};
+use super::{CounterKey, LimitRule, Take};
 use crate::edge::{Facts, Identity, RequestView, Scheme};
 use crate::model::{Problems, RateLimit};
 use crate::telemetry::Metrics;
@@ -28,7 +29,11 @@ pub(super) fn rule(name: &str, yaml: &str) -> Arc<LimitRule> {
 
 /// A take from a counter of that rule; `who` stands for what the key is made of.
 pub(super) fn take(rule: &Arc<LimitRule>, who: &str) -> Take {
-    Take { rule: Arc::clone(rule), key: format!("{}{who}", rule.key_prefix) }
+    let mut hash = Sha256::new();
+    hash.update(&*rule.tiers[0].key_prefix);
+    hash.update(who);
+    let id = u128::from_be_bytes(*hash.finalize().first_chunk().unwrap());
+    Take { rule: Arc::clone(rule), tier: 0, cost: rule.cost, key: CounterKey::numbered(id) }
 }
 
 /// Reads `facts` of a request from `client` on route `route`.
@@ -52,5 +57,5 @@ pub(super) fn with_facts<T>(
         peer_trusted: false,
         certificate: None,
     };
-    read(&Facts { view: &view, identity, request_id: "r1", route })
+    read(&Facts { view: &view, identity, request_id: "r1", route, service: "api" })
 }

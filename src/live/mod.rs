@@ -4,6 +4,7 @@
 //! keys, verified tokens, limiter, health, cache, metrics, log. A new configuration replaces the
 //! snapshot in one step; everything else stays, matched by name.
 
+mod limits;
 mod operators;
 mod references;
 mod reload;
@@ -12,6 +13,9 @@ mod retired;
 mod services;
 mod watch;
 
+pub use limits::{
+    CounterReport, LimitReport, LimitsReport, NoCounter, ResetReport, TierReport, Which,
+};
 pub use operators::{NotAllowed, Operator, Operators};
 pub use references::References;
 pub use reload::{Applied, Candidate, Judged, judge};
@@ -32,6 +36,7 @@ pub use crate::auth::{Ordered, Refused};
 use crate::cache::CacheBackend;
 use crate::clock::Moment;
 use crate::limit::Limiter;
+use crate::limit::fair::Door;
 use crate::model::Config;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{AccessLogWriter, Metrics, RouteMeters};
@@ -64,6 +69,8 @@ pub struct Live {
     pub auth: Authenticator,
     /// Rate limits.
     pub limiter: Limiter,
+    /// How many requests are served at once.
+    pub overload: Door,
     /// What is known of upstream services.
     pub upstreams: Upstreams,
     /// Kept answers.
@@ -84,13 +91,15 @@ impl Live {
         upstreams: Upstreams,
         now: Moment,
     ) -> std::io::Result<Self> {
-        let Candidate { config, snapshot, redis_url, admin_token, references } = candidate;
+        let Candidate { config, snapshot, redis, admin_token, references } = candidate;
         let log = &config.access_log;
         let access_log =
             AccessLogWriter::open(&log.path, log.buffer_lines, metrics.access_log_dropped.clone())?;
-        let limiter = Limiter::new(Arc::clone(&metrics));
-        let redis = config.redis.as_ref().zip(redis_url.as_deref());
+        let limiter = Limiter::with_keys(Arc::clone(&metrics), config.server.limit_keys);
+        let redis = redis.as_ref();
         limiter.configure(redis);
+        let overload = Door::new(&metrics);
+        overload.configure(snapshot.overload.as_ref());
         let auth =
             Authenticator::new(&metrics, config.server.state_directory.as_deref().map(Path::new));
         auth.adopt(&snapshot.providers, redis);
@@ -113,6 +122,7 @@ impl Live {
             operators,
             auth,
             limiter,
+            overload,
             upstreams,
             cache: CacheBackend::leak(CACHE_BYTES, &metrics),
             access_log,
@@ -165,5 +175,6 @@ impl Live {
     /// Begins the way out.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.limiter.retire();
     }
 }

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::{Live, Missing, References, resolve};
 use crate::clock::Moment;
+use crate::link;
 use crate::model::{Config, Loaded, Problems, load_file};
-use crate::snapshot::{Parts, Snapshot, compile};
+use crate::snapshot::{Parts, Snapshot, compile, redis_settings};
 use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
 
@@ -19,8 +20,8 @@ pub struct Candidate {
     pub config: Config,
     /// As it was compiled.
     pub snapshot: Snapshot,
-    /// The resolved URL of Redis.
-    pub redis_url: Option<String>,
+    /// How Redis is used.
+    pub redis: Option<link::Settings>,
     /// The resolved token of the admin listener.
     pub admin_token: Option<String>,
     /// The files that it was read from.
@@ -58,15 +59,11 @@ pub fn judge(
         references = Some(read.clone());
         let parts = Parts { resolved: &resolved, metrics, upstreams, version, sha256 };
         let snapshot = compile(&config, &parts, &mut problems)?;
-        let redis_url = config
-            .redis
-            .as_ref()
-            .and_then(|redis| resolved.secret(&redis.url))
-            .map(ToOwned::to_owned);
+        let redis = config.redis.as_ref().and_then(|redis| redis_settings(redis, &resolved));
         let admin_token = config.admin.token.as_ref();
         let admin_token = admin_token.and_then(|token| resolved.secret(token));
         let admin_token = admin_token.map(ToOwned::to_owned);
-        Some(Candidate { config, snapshot, redis_url, admin_token, references: read })
+        Some(Candidate { config, snapshot, redis, admin_token, references: read })
     });
     loaded.place(&mut problems);
     Judged { loaded, problems, references, candidate }
@@ -128,10 +125,11 @@ impl Live {
         let Some(candidate) = judged.candidate else { return Err(self.refuse(&judged.problems)) };
         self.report_restart_only(&candidate.config);
         self.look_up_first();
-        let Candidate { config, snapshot, redis_url, .. } = candidate;
+        let Candidate { snapshot, redis, .. } = candidate;
         self.versions.store(snapshot.version, Ordering::Relaxed);
-        let redis = config.redis.as_ref().zip(redis_url.as_deref());
+        let redis = redis.as_ref();
         self.limiter.configure(redis);
+        self.overload.configure(snapshot.overload.as_ref());
         self.auth.adopt(&snapshot.providers, redis);
         self.upstreams.adopt(snapshot.upstreams());
         let applied = Applied::of(&snapshot, now);

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::clock;
 use crate::model::{
-    Config, Discovery, Endpoint, IdentityProvider, Listener, Problem, Problems, Resolved, Secret,
-    Service,
+    Config, Discovery, Endpoint, IdentityProvider, Listener, Problem, Problems, Redis, Resolved,
+    Secret, Service,
 };
 use crate::upstream::split_address;
 
@@ -33,7 +33,7 @@ pub fn resolve(config: &Config, missing: Missing, problems: &mut Problems) -> Re
         resolver.listener(listener, &format!("listeners[{index}].tls"));
     }
     if let Some(redis) = &config.redis {
-        resolver.secret(&redis.url, "redis.url");
+        resolver.redis(redis);
     }
     if let Some(geo) = &config.geo {
         resolver.file(&geo.database, "geo.database");
@@ -73,6 +73,30 @@ impl Resolver<'_> {
                 self.resolved.secrets.insert(secret.clone(), text);
             }
             Err(why) => self.report(path, why),
+        }
+    }
+
+    fn redis(&mut self, redis: &Redis) {
+        let sentinel = redis.sentinel.as_ref();
+        let secrets = [
+            (redis.url.as_ref(), "url"),
+            (redis.username.as_ref(), "username"),
+            (redis.password.as_ref(), "password"),
+            (sentinel.and_then(|s| s.username.as_ref()), "sentinel.username"),
+            (sentinel.and_then(|s| s.password.as_ref()), "sentinel.password"),
+        ];
+        for (secret, key) in secrets {
+            if let Some(secret) = secret {
+                self.secret(secret, &format!("redis.{key}"));
+            }
+        }
+        let Some(tls) = &redis.tls else { return };
+        let files =
+            [(&tls.ca_file, "caFile"), (&tls.cert_file, "certFile"), (&tls.key_file, "keyFile")];
+        for (file, key) in files {
+            if let Some(file) = file {
+                self.file(file, &format!("redis.tls.{key}"));
+            }
         }
     }
 

@@ -18,6 +18,8 @@ impl Live {
         let services = self.services();
         let gauges: Vec<ServiceGauges<'_>> = services.iter().map(gauges).collect();
         self.metrics.show_services(&gauges);
+        self.metrics.overload_in_flight.set(i64::from(self.overload.in_flight()));
+        self.metrics.overload_waiting.set(i64::from(self.overload.waiting()));
         self.metrics.render()
     }
 }
@@ -33,6 +35,10 @@ fn gauges(service: &ServiceReport) -> ServiceGauges<'_> {
             let level = ["closed", "half_open", "open"].iter().position(|s| *s == circuit.state);
             (level.and_then(|level| i64::try_from(level).ok()).unwrap_or(0), circuit.opened)
         }),
+        concurrency: service
+            .concurrency
+            .as_ref()
+            .map(|concurrency| (i64::from(concurrency.limit), concurrency.refused)),
         ejections: service.ejections,
     }
 }

@@ -19,6 +19,9 @@ pub struct Server {
     pub grace_period: Span,
     /// Connections kept open to endpoints, per thread.
     pub upstream_keepalive: usize,
+    /// Keys of rate limits that are counted on this node, the most. See `docs/limits.md` for
+    /// what they weigh.
+    pub limit_keys: usize,
     /// Folder for what should survive a restart: the last good key sets and the revocations.
     /// A key set counts at a start if its issuer confirmed it within the last seven days.
     /// Without a folder nothing is kept on disk.
@@ -33,6 +36,7 @@ impl Default for Server {
             pid_file: None,
             grace_period: Span::from_secs(30),
             upstream_keepalive: 256,
+            limit_keys: 262_144,
             state_directory: None,
         }
     }

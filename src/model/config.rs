@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccessLog, Admin, ApiKey, ApiKeyCarriers, ClientCertificates, Database, Geo, IdentityHeader,
-    IdentityProvider, IdentitySignature, Listener, MessageSignatures, Policies, RateLimit, Redis,
-    RequestPolicy, Revocation, Route, Server, Service, Signer, Tenant,
+    IdentityProvider, IdentitySignature, Listener, MessageSignatures, Overload, Policies,
+    RateLimit, Redis, RequestPolicy, Revocation, Route, Server, Service, Signer, Tenant,
 };
 
 /// A Tidegate configuration.
@@ -95,6 +95,11 @@ pub struct Config {
     /// Rate limits, by the name that routes refer to.
     #[serde(default)]
     pub rate_limits: BTreeMap<String, RateLimit>,
+
+    /// What happens when more requests come than this node can serve. Without it all are served
+    /// at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overload: Option<Overload>,
 
     /// Upstream services, by the name that routes refer to.
     #[serde(default)]

@@ -23,6 +23,10 @@ pub enum KeyPart {
     ClientIp,
     /// The name of the route.
     RouteName,
+    /// The name of the route's service.
+    Service,
+    /// The same for every request.
+    Global,
     /// The request id.
     RequestId,
     /// Something new for every request.
@@ -36,19 +40,23 @@ pub enum KeyPart {
 }
 
 /// The parts without an argument, as they are written.
-const PLAIN: [(&str, KeyPart); 8] = [
+const PLAIN: [(&str, KeyPart); 10] = [
     ("tenantId", KeyPart::TenantId),
     ("userId", KeyPart::UserId),
     ("apiKey", KeyPart::ApiKey),
     ("plan", KeyPart::Plan),
     ("clientIp", KeyPart::ClientIp),
     ("routeName", KeyPart::RouteName),
+    ("service", KeyPart::Service),
+    ("global", KeyPart::Global),
     ("requestId", KeyPart::RequestId),
     ("random", KeyPart::Random),
 ];
 
 impl KeyPart {
-    fn parse(text: &str) -> Option<Self> {
+    /// The part that a word stands for; none where it is no such word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         if let Some((_, part)) = PLAIN.iter().find(|(word, _)| *word == text) {
             return Some(part.clone());
         }
@@ -90,6 +98,8 @@ impl<'de> Deserialize<'de> for KeyPart {
                     "plan",
                     "clientIp",
                     "routeName",
+                    "service",
+                    "global",
                     "requestId",
                     "random",
                     "header:NAME",
@@ -119,5 +129,58 @@ impl JsonSchema for KeyPart {
                 {"type": "string", "pattern": "^(header|cookie|claim):.+$"}
             ]
         })
+    }
+}
+
+/// What stands for a part of a key that a request lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MissingKey {
+    /// Another part.
+    Part(KeyPart),
+    /// Nothing: the request is refused.
+    Refuse,
+}
+
+impl Default for MissingKey {
+    fn default() -> Self {
+        Self::Part(KeyPart::ClientIp)
+    }
+}
+
+/// The word for [`MissingKey::Refuse`].
+const REFUSE: &str = "refuse";
+
+impl fmt::Display for MissingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Part(part) => part.fmt(f),
+            Self::Refuse => f.write_str(REFUSE),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MissingKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == REFUSE {
+            return Ok(Self::Refuse);
+        }
+        KeyPart::deserialize(de::value::StrDeserializer::new(&text)).map(Self::Part)
+    }
+}
+
+impl Serialize for MissingKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for MissingKey {
+    fn schema_name() -> Cow<'static, str> {
+        "MissingKey".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let part = KeyPart::json_schema(generator);
+        json_schema!({"anyOf": [{"enum": [REFUSE]}, part]})
     }
 }

@@ -25,10 +25,12 @@ mod limit;
 mod listener;
 mod partner;
 pub mod pem;
+mod protect;
 mod resolved;
 mod route;
 mod scalar;
 mod service;
+mod store;
 mod word;
 
 // From text to the vocabulary.
@@ -62,8 +64,10 @@ pub use identity::{
     JwksSettings, Revocation, Tenant,
 };
 pub use identity_header::{HeaderEncoding, IdentityHeader};
-pub use key_part::KeyPart;
-pub use limit::{Breaker, FailureMode, LimitAlgorithm, RateLimit, Redis};
+pub use key_part::{KeyPart, MissingKey};
+pub use limit::{
+    FailureMode, LimitAlgorithm, LimitMode, Period, PlanLimit, RateLimit, ResponseCost,
+};
 pub use listener::{
     Certificate, ClientCertificate, ClientCertificateMode, Http2, Listener, ListenerTls, Protocol,
     ProxyProtocol, TlsVersion, UnknownServerName,
@@ -74,11 +78,13 @@ pub use partner::{
     MessageSignatures, SignatureAlgorithm, Signer,
 };
 pub use problem::{Problem, Problems, Severity};
+pub use protect::{AdaptiveConcurrency, Overload};
 pub use resolved::Resolved;
 pub use route::{
     Cache, CacheKey, CacheQuery, FieldMatch, Match, Method, Policies, RequestPolicy, RetryOn,
     Route, Split, Upstream,
 };
-pub use scalar::{ByteSize, OneOrMany, Secret, Span};
+pub use scalar::{ByteSize, OneOrMany, Percent, Secret, Span};
 pub use schema::json_schema;
 pub use service::{Endpoint, Service, UpstreamProtocol, UpstreamTls, Version};
+pub use store::{Breaker, Redis, RedisTls, Sentinel};

@@ -6,6 +6,8 @@
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use rustls::sign::CertifiedKey;
+
 use super::{Problem, Resolved};
 
 /// The certificates of a file, in their order; at least one.
@@ -53,6 +55,14 @@ pub fn private_key(
         let problem = Problem::error("tls.key", place, what);
         Box::new(problem.help("a PEM file has `-----BEGIN PRIVATE KEY-----` and base64 below it"))
     })
+}
+
+/// Whether a private key belongs to the first certificate of a chain, and is of a kind that can
+/// be used.
+#[must_use]
+pub fn fits(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'static>) -> bool {
+    let provider = rustls::crypto::ring::default_provider();
+    CertifiedKey::from_der(chain, key.clone_key(), &provider).is_ok()
 }
 
 /// The first private key in PKCS #8 of a PEM text; none where there is none.

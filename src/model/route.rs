@@ -168,6 +168,10 @@ pub struct Policies {
     /// Names of limits in `rateLimits`; all of them apply together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<OneOrMany<String>>,
+    /// What a request of this route costs at each of those limits, instead of their `cost`; at
+    /// `concurrency` it takes one place all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit_cost: Option<u32>,
     /// Time for the whole exchange with the service, over all attempts; at most 30000.
     #[schemars(range(max = 30_000))]
     #[serde(skip_serializing_if = "Option::is_none")]

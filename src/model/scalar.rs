@@ -162,6 +162,61 @@ impl JsonSchema for ByteSize {
     }
 }
 
+/// A share of a hundred: a whole number and `%`, such as `5%`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(u32);
+
+impl Percent {
+    /// That many percent.
+    #[must_use]
+    pub const fn new(percent: u32) -> Self {
+        Self(percent)
+    }
+
+    /// How many percent.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// This share of `whole`, rounded down.
+    #[must_use]
+    pub const fn of(self, whole: u64) -> u64 {
+        (whole / 100) * self.0 as u64 + (whole % 100) * self.0 as u64 / 100
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.strip_suffix('%').filter(|d| d.bytes().all(|b| b.is_ascii_digit()));
+        let percent = digits.and_then(|digits| digits.parse().ok()).filter(|p| *p <= 100);
+        percent.map(Self).ok_or_else(|| {
+            de::Error::invalid_value(de::Unexpected::Str(&text), &"a share from 0% to 100%")
+        })
+    }
+}
+
+impl Serialize for Percent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}%", self.0))
+    }
+}
+
+impl JsonSchema for Percent {
+    fn schema_name() -> Cow<'static, str> {
+        "Percent".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^(100|[0-9]{1,2})%$",
+            "description": "A share in percent.",
+            "examples": ["5%"]
+        })
+    }
+}
+
 /// A value that must not be seen: a reference to where it is kept, or, where the key allows it,
 /// a literal. Neither `Debug` nor serialisation shows a literal.
 #[derive(Clone, PartialEq, Eq, Hash)]

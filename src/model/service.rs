@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CircuitBreaker, Discovery, Ejection, HealthCheck, LoadBalancing, RetryBudget, Span};
+use super::{
+    AdaptiveConcurrency, CircuitBreaker, Discovery, Ejection, HealthCheck, LoadBalancing,
+    RetryBudget, Span,
+};
 
 /// A named group of endpoints. Exactly one of `endpoints`, `discovery`, and `versions` that have
 /// them.
@@ -44,6 +47,9 @@ pub struct Service {
     /// When requests are no longer sent to the service at all.
     #[serde(default)]
     pub circuit_breaker: CircuitBreaker,
+    /// Finds out how many requests at once the service can take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive_concurrency: Option<AdaptiveConcurrency>,
     /// How many attempts may be repeated.
     #[serde(default)]
     pub retry_budget: RetryBudget,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use serde_yaml::Value;
 
-use super::{ByteSize, KeyPart, Secret, Span, json_schema};
+use super::{ByteSize, KeyPart, MissingKey, Percent, Secret, Span, json_schema};
 
 /// The forms that a value may take, of which there can be several: `auth` is a word or a mapping.
 /// A shape without any form accepts everything.
@@ -89,7 +89,7 @@ pub(super) struct Spelling {
 }
 
 /// The types whose spelling the schema can only hint at; each judges by itself.
-static SPELLINGS: [Spelling; 4] = [
+static SPELLINGS: [Spelling; 6] = [
     Spelling {
         name: "Span",
         what: "a span of time",
@@ -107,10 +107,25 @@ static SPELLINGS: [Spelling; 4] = [
     Spelling {
         name: "KeyPart",
         what: "a part of a key",
-        help: "write one of `tenantId`, `userId`, `apiKey`, `plan`, `clientIp`, `routeName`, \
-               `requestId`, `random`, `header:NAME`, `cookie:NAME`, `claim:NAME`",
+        help: "write one of `tenantId`, `userId`, `apiKey`, `plan`, `clientIp`, \
+               `routeName`, `service`, `global`, `requestId`, `random`, `header:NAME`, \
+               `cookie:NAME`, `claim:NAME`",
         neutral: "routeName",
         accepts: |value| KeyPart::deserialize(value).is_ok(),
+    },
+    Spelling {
+        name: "MissingKey",
+        what: "what stands for a missing part of a key",
+        help: "write `refuse`, or a part of a key, such as `clientIp`",
+        neutral: "clientIp",
+        accepts: |value| MissingKey::deserialize(value).is_ok(),
+    },
+    Spelling {
+        name: "Percent",
+        what: "a share in percent",
+        help: "write a whole number from 0 to 100 and `%`, such as 5%",
+        neutral: "0%",
+        accepts: |value| Percent::deserialize(value).is_ok(),
     },
     Spelling {
         name: "Secret",
@@ -271,6 +286,7 @@ impl Reader<'_> {
 /// those are limits of meaning, which compiling checks.
 fn integer(schema: &Json) -> Scalar {
     let (min, max) = match schema.get("format").and_then(Json::as_str) {
+        Some("uint8") => (0, i128::from(u8::MAX)),
         Some("uint16") => (0, i128::from(u16::MAX)),
         Some("uint32") => (0, i128::from(u32::MAX)),
         Some("uint64" | "uint") => (0, i128::from(u64::MAX)),

@@ -14,6 +14,7 @@ use crate::clock::{self, Tick};
 use crate::decide::{self, Attempt, Choice, Outbound};
 use crate::edge::{Facts, Identity, RequestId, RequestView, TraceContext};
 use crate::fault::{Fault, Reject};
+use crate::limit::Owed;
 use crate::live::Live;
 use crate::routing::Caller;
 use crate::snapshot::{Route, Snapshot};
@@ -79,21 +80,29 @@ pub(super) async fn admit(
         identity: ctx.identity.as_deref(),
         request_id: request_id.as_ref().map_or("", RequestId::as_str),
         route: &route.name,
+        service: route.service(),
     };
-    let plan = decide::plan(route, &facts, fastrand::u64(..));
+    let takes = decide::takes(route, &facts)?; // 403
     let answer = route.local().map(|local| local.answer(&view)).transpose()?;
-    if answer.is_none() {
-        ctx.outbound = Some(Outbound::of(&view, &header.uri, connection.peer.ip(), route)?);
-    }
-    ctx.cache = plan.cache;
-    ctx.bucket = plan.bucket;
-    ctx.hash = plan.hash;
-    if !plan.takes.is_empty() {
-        let outcome = live.limiter.take(&plan.takes, ctx.began).await;
+    if !takes.is_empty() {
+        let outcome = live.limiter.take(&takes, clock::now()).await;
         let refused = outcome.reject();
+        ctx.owed = Owed::of(&takes, &outcome).map(Box::new);
         ctx.limited = Some(outcome);
         if let Some(reject) = refused {
             return Err(reject); // 429 503
+        }
+    }
+    // From here on only for requests that are within their limits: refusing one is cheap.
+    let plan = decide::way(route, &facts, fastrand::u64(..));
+    ctx.cache = plan.cache;
+    ctx.bucket = plan.bucket;
+    ctx.hash = plan.hash;
+    if answer.is_none() {
+        ctx.outbound = Some(Outbound::of(&view, &header.uri, connection.peer.ip(), route)?);
+        if let Some(overload) = &snapshot.overload {
+            let left = ctx.deadline.left(clock::now().tick);
+            ctx.place = Some(live.overload.enter(overload, &facts, left).await?); // 503
         }
     }
     upgrade::note(ctx, header);

@@ -18,7 +18,8 @@ use crate::clock::{Moment, Tick};
 use crate::decide::Outbound;
 use crate::edge::{Connection, Identity, RequestId, TraceContext};
 use crate::fault::{Fault, Reject};
-use crate::limit::Outcome;
+use crate::limit::fair::Place;
+use crate::limit::{Outcome, Owed};
 use crate::live::Live;
 use crate::snapshot::{Route, Snapshot};
 use crate::telemetry::InFlight;
@@ -47,6 +48,10 @@ pub struct RequestCtx {
     pub(super) identity: Option<Arc<Identity>>,
     /// What the limiter said.
     pub(super) limited: Option<Outcome>,
+    /// What it holds of this node, where that bounds its requests.
+    pub(super) place: Option<Place>,
+    /// What it may yet owe of limits, once its service has said what it cost.
+    pub(super) owed: Option<Box<Owed>>,
     /// How the cache is used.
     pub(super) cache: Option<CachePlan>,
     /// What the cache did.
@@ -116,6 +121,8 @@ impl RequestCtx {
             route: None,
             identity: None,
             limited: None,
+            place: None,
+            owed: None,
             cache: None,
             cache_status: None,
             outbound: None,

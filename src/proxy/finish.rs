@@ -13,12 +13,19 @@ use crate::limit::Decision;
 use crate::live::Live;
 use crate::telemetry::AccessLine;
 
+/// Longest body of a request whose answer tells how fast the service is: of longer ones much of
+/// the time may be the client's.
+const TIMED_BODY_BYTES_MAX: u64 = 64 * 1024;
+
 /// The service has answered an attempt with this status.
 pub(super) fn answered(ctx: &mut RequestCtx, status: u16, now: Moment) {
+    let took = now.tick.since(ctx.sent);
     if let Some(attempt) = &ctx.endpoint {
         attempt.answered(status, now);
+        if ctx.body_bytes <= TIMED_BODY_BYTES_MAX {
+            attempt.timed(status, took, now);
+        }
     }
-    let took = now.tick.since(ctx.sent);
     ctx.answered_after = Some(took);
     if let Some(route) = &ctx.route {
         route.meters.upstream_answered(took);
@@ -34,6 +41,17 @@ pub(super) fn answered(ctx: &mut RequestCtx, status: u16, now: Moment) {
 pub(super) fn note_cache(session: &Session, ctx: &mut RequestCtx) {
     if ctx.cache_status.is_none() && ctx.route.as_ref().is_some_and(|r| r.cache.is_some()) {
         ctx.cache_status = Some(CacheStatus::of(&session.cache.phase()));
+    }
+}
+
+/// The exchange is over. Where nobody waited for the service's answer, that it has taken so long
+/// already is known all the same.
+pub(super) fn ended(ctx: &RequestCtx, now: Moment) {
+    if let Some(attempt) = &ctx.endpoint
+        && ctx.fault() == Some(Fault::ClientGone)
+        && ctx.body_bytes <= TIMED_BODY_BYTES_MAX
+    {
+        attempt.abandoned(now.tick.since(ctx.sent), now);
     }
 }
 
@@ -83,13 +101,15 @@ fn line<'a>(
     let host = host.or_else(|| header.uri.authority().map(http::uri::Authority::as_str));
     let began = std::time::UNIX_EPOCH + Duration::from_millis(ctx.began.unix_ms);
     AccessLine {
-        timestamp: humantime::format_rfc3339_millis(began).to_string(),
+        timestamp: humantime::format_rfc3339_millis(began),
         request_id: ctx.request_id.as_ref().map_or("", RequestId::as_str),
         trace_id: ctx.trace.as_ref().map_or("", |trace| trace.trace_id()),
         client_ip: ctx.client,
         route: route.map(|route| &*route.name),
         tenant_id: ctx.identity.as_ref().and_then(|identity| identity.tenant_id.as_deref()),
         user_id: ctx.identity.as_ref().map(|identity| &*identity.subject),
+        plan: ctx.identity.as_ref().and_then(|identity| identity.plan.as_deref()),
+        api_key: ctx.identity.as_ref().and_then(|identity| identity.api_key.as_deref()),
         method: header.method.as_str(),
         host,
         path: ctx.path.as_deref().unwrap_or_else(|| header.uri.path()),
@@ -111,6 +131,7 @@ fn line<'a>(
         rate_limited: ctx.limited.as_ref().is_some_and(|o| o.decision == Decision::Limited),
         rate_limit: ctx.limited.as_ref().and_then(|o| o.quotas.first()).map(|quota| &*quota.name),
         rate_limit_degraded: ctx.limited.as_ref().is_some_and(|outcome| outcome.degraded),
+        rate_limit_shadow: ctx.limited.as_ref().and_then(|outcome| outcome.shadowed.as_deref()),
         cache: ctx.cache_status.map(CacheStatus::as_str),
         bytes_received: ctx.body_bytes,
         bytes_sent: session.as_downstream().body_bytes_sent() as u64,

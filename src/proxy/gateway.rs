@@ -19,8 +19,8 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use super::retry::{self, Stage};
 use super::{
-    RequestCtx, admit, answer, client, digest, finish, gate, grpc, hedge, local, reply, stream,
-    translate, upgrade,
+    RequestCtx, admit, answer, client, costs, digest, finish, gate, grpc, hedge, local, reply,
+    stream, translate, upgrade,
 };
 use crate::cache;
 use crate::clock;
@@ -229,6 +229,7 @@ impl ProxyHttp for Gateway {
         finish::answered(ctx, response.status.as_u16(), now);
         reply::end_hop(response);
         retry::judge_status(session, response, ctx, now)?;
+        costs::settle(&self.live, ctx, &response.headers, now);
         if let Some(attempt) = &ctx.endpoint {
             attempt.is_last(now);
         }
@@ -349,8 +350,10 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Box<RequestCtx>) {
         stream::end(ctx);
+        let now = clock::now();
+        finish::ended(ctx, now);
         if ctx.leg.is_none() {
-            finish::record(&self.live, session, ctx, clock::now());
+            finish::record(&self.live, session, ctx, now);
         }
     }
 }

@@ -19,7 +19,7 @@ use pingora_proxy::subrequest::Ctx as SubrequestCtx;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{RequestCtx, reply};
+use super::{RequestCtx, costs, reply};
 use crate::clock::{self, Tick};
 use crate::decide::Outbound;
 use crate::edge::{Identity, RequestId, TraceContext};
@@ -293,6 +293,7 @@ impl Race {
         self.drop_loser(ctx);
         let Some(winner) = self.winner() else { return Ok(()) };
         if let HttpTask::Header(header, _) = &mut task {
+            costs::settle(live, ctx, &header.headers, clock::now());
             reply::decorate(live, session, header, ctx);
         }
         loop {

@@ -6,6 +6,7 @@
 mod admit;
 mod answer;
 mod client;
+mod costs;
 mod ctx;
 mod deadline;
 mod digest;

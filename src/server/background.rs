@@ -44,6 +44,7 @@ impl BackgroundService for Upkeep {
         let discovery = upstreams.directory.run(&upstreams.health, &self.live.metrics);
         let rollouts = upstreams.rollouts.run(clock::now);
         let (keys, health) = (self.live.auth.run(), upstreams.look_after(clock::now));
-        tokio::join!(keys, health, discovery, rollouts, files, listening);
+        let limits = self.live.limiter.run(clock::now);
+        tokio::join!(keys, limits, health, discovery, rollouts, files, listening);
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::route::Shared;
-use super::{Listeners, Route, Snapshot, Unproved};
+use super::{Listeners, Route, Snapshot, Unproved, store};
 use crate::auth::Providers;
 use crate::limit::LimitRule;
-use crate::link::check_redis_url;
+use crate::limit::fair::Overload;
 use crate::model::{Config, Problem, Problems, Resolved};
 use crate::routing::Table;
 use crate::telemetry::Metrics;
@@ -32,10 +32,14 @@ pub struct Parts<'a> {
 pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> Option<Snapshot> {
     let listeners = Listeners::compile(&config.listeners, parts.resolved, problems);
     check_admin(config, problems);
-    check_redis(config, parts.resolved, problems);
+    if let Some(model) = &config.redis {
+        store::check(model, parts.resolved, problems);
+    }
     let providers = Providers::compile(config, parts.resolved, problems);
     let unproved = Unproved::compile(config, &providers, problems);
     let limits = limits(config, parts, problems);
+    let overload = config.overload.as_ref();
+    let overload = overload.and_then(|overload| Overload::compile(overload, problems));
     let table = Table::compile(config, parts.resolved, problems);
     unique_names(config, problems);
     if config.routes.is_empty() {
@@ -62,6 +66,7 @@ pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> O
         providers: Arc::new(providers),
         unproved,
         limits: limits.into_values().collect(),
+        overload,
     })
 }
 
@@ -88,14 +93,6 @@ fn unique_names(config: &Config, problems: &mut Problems) {
             let what = format!("the name `{}` belongs to routes[{first}] already", route.name);
             problems.push(Problem::error("route.duplicate", format!("routes[{index}].name"), what));
         }
-    }
-}
-
-/// A URL that cannot be one would otherwise look like an outage.
-fn check_redis(config: &Config, resolved: &Resolved, problems: &mut Problems) {
-    let url = config.redis.as_ref().and_then(|redis| resolved.secret(&redis.url));
-    if let Some(Err(why)) = url.map(check_redis_url) {
-        problems.push(Problem::error("redis.url", "redis.url", format!("the URL is {why}")));
     }
 }
 

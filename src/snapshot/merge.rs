@@ -13,6 +13,7 @@ pub(super) fn policies(route: &Policies, defaults: &Policies) -> Policies {
         auth,
         authorization,
         rate_limit,
+        rate_limit_cost,
         timeout_ms,
         retries,
         retry_on,

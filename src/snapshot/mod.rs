@@ -13,6 +13,7 @@ mod listeners;
 mod merge;
 mod retry;
 mod route;
+mod store;
 mod unproved;
 
 pub use action::{Action, Forward};
@@ -22,12 +23,14 @@ pub use hedge::HedgePolicy;
 pub use listeners::{Listener, Listeners};
 pub use retry::RetryPolicy;
 pub use route::Route;
+pub use store::redis_settings;
 pub use unproved::Unproved;
 
 use std::sync::Arc;
 
 use crate::auth::Providers;
 use crate::limit::LimitRule;
+use crate::limit::fair::Overload;
 use crate::routing::{RouteIndex, Table};
 use crate::upstream::Upstream;
 
@@ -52,6 +55,16 @@ pub struct Snapshot {
     pub unproved: Unproved,
     /// Rate limits, by name.
     pub limits: Box<[Arc<LimitRule>]>,
+    /// How this node is shared while it is full, where it may ever be.
+    pub overload: Option<Overload>,
+}
+
+impl Route {
+    /// The name of its service; empty where it has none.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        self.upstream().map_or("", |upstream| &upstream.service)
+    }
 }
 
 impl Snapshot {

@@ -12,7 +12,7 @@ use crate::action::Local;
 use crate::auth::{AuthPolicy, IdentitySigner, Providers, SIGNATURE_HEADERS};
 use crate::cache::CachePolicy;
 use crate::edge::NameSet;
-use crate::limit::LimitRule;
+use crate::limit::{Applied, LimitRule};
 use crate::model::{self, Config, Policies, Problem, Problems};
 use crate::routing::RouteIndex;
 use crate::shape::RequestShape;
@@ -36,7 +36,7 @@ pub struct Route {
     /// What is asked of callers.
     pub auth: AuthPolicy,
     /// Limits, in the order of the document.
-    pub limits: Box<[Arc<LimitRule>]>,
+    pub limits: Box<[Applied]>,
     /// Whether and how answers are kept.
     pub cache: Option<CachePolicy>,
     /// What it does with a request.
@@ -94,6 +94,9 @@ impl Route {
             CachePolicy::compile(cache, &model.name, required, key_header, &place, problems)
         });
         let limits = limits(&policies, shared.limits, &place, problems);
+        if model.policies.rate_limit_cost.is_some() {
+            check_cost_counts(&policies, &limits, &place, problems);
+        }
         let timeout = timeout(&policies, &place, problems);
         let deadline = DeadlinePolicy::compile(&policies, &place, problems);
         let retry = RetryPolicy::compile(&policies, &deadline, timeout, &place, problems);
@@ -200,9 +203,9 @@ fn limits(
     known: &BTreeMap<&str, Arc<LimitRule>>,
     path: &str,
     problems: &mut Problems,
-) -> Box<[Arc<LimitRule>]> {
+) -> Box<[Applied]> {
     let names = policies.rate_limit.as_ref().map_or(&[][..], |names| names.0.as_slice());
-    let mut rules: Vec<Arc<LimitRule>> = Vec::with_capacity(names.len());
+    let mut rules: Vec<Applied> = Vec::with_capacity(names.len());
     for name in names {
         let Some(rule) = known.get(name.as_str()) else {
             let place = format!("{path}.rateLimit");
@@ -213,15 +216,35 @@ fn limits(
             problems.push(Problem::error("reference.unknown", place, what).help(help));
             continue;
         };
-        if rules.iter().any(|other| Arc::ptr_eq(other, rule)) {
+        if rules.iter().any(|other| Arc::ptr_eq(&other.rule, rule)) {
             let place = format!("{path}.rateLimit");
             let what = format!("the rate limit `{name}` is listed twice");
             problems.push(Problem::error("reference.duplicate", place, what));
         } else {
-            rules.push(Arc::clone(rule));
+            let cost = rule.cost_on(policies.rate_limit_cost).unwrap_or_else(|(what, help)| {
+                let place = format!("{path}.rateLimitCost");
+                problems.push(Problem::error("limit.range", place, what).help(help));
+                rule.cost
+            });
+            rules.push(Applied { rule: Arc::clone(rule), cost });
         }
     }
     rules.into()
+}
+
+/// A cost of the route's own must be one at a limit of it.
+fn check_cost_counts(policies: &Policies, limits: &[Applied], path: &str, problems: &mut Problems) {
+    let named = policies.rate_limit.as_ref().map_or(0, |names| names.0.len());
+    let (what, help) = if named == 0 {
+        ("a cost without a rate limit costs nothing", "name limits in `rateLimit`, or remove it")
+    } else if named == limits.len() && limits.iter().all(|limit| !limit.rule.takes_costs()) {
+        let help = "a request takes one place of `concurrency`, whatever it costs: remove it";
+        ("no rate limit of this route counts costs", help)
+    } else {
+        return;
+    };
+    let place = format!("{path}.rateLimitCost");
+    problems.push(Problem::error("limit.unused", place, what).help(help));
 }
 
 fn timeout(policies: &Policies, path: &str, problems: &mut Problems) -> Duration {

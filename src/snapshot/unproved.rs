@@ -5,11 +5,13 @@
 //! as the one that made somebody configure them. What is taken out nobody can read: a key, a
 //! condition or a demand that names such a header is an error, for it would be silently empty.
 
+use std::slice;
+
 use http::{HeaderMap, HeaderName};
 
 use crate::auth::Providers;
 use crate::edge::NameSet;
-use crate::model::{Config, FieldMatch, KeyPart, Problem, Problems};
+use crate::model::{Config, FieldMatch, KeyPart, MissingKey, Problem, Problems};
 
 /// Headers that are taken out of requests before they are read.
 #[derive(Debug, Default)]
@@ -96,6 +98,9 @@ impl Check<'_> {
     fn limits(&mut self) {
         for (name, limit) in &self.config.rate_limits {
             self.key(&limit.key, |at| format!("rateLimits.{name}.key[{at}]"));
+            if let MissingKey::Part(part) = &limit.missing_key {
+                self.key(slice::from_ref(part), |_| format!("rateLimits.{name}.missingKey"));
+            }
         }
         for (name, service) in &self.config.services {
             let place = |at| format!("services.{name}.loadBalancing.hashKey[{at}]");

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use prometheus::IntCounter;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// How long the writer rests when the queue is empty.
 const REST: Duration = Duration::from_millis(10);
@@ -27,8 +27,10 @@ const BATCH_BYTES: usize = 64 * 1024;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessLine<'a> {
-    /// When the request's header had been read, RFC 3339 with milliseconds.
-    pub timestamp: String,
+    /// When the request's header had been read, RFC 3339 with milliseconds. Written into the line
+    /// as it is formatted.
+    #[serde(serialize_with = "display")]
+    pub timestamp: humantime::Rfc3339Timestamp,
     /// The request id.
     pub request_id: &'a str,
     /// The trace id.
@@ -41,6 +43,10 @@ pub struct AccessLine<'a> {
     pub tenant_id: Option<&'a str>,
     /// The verified subject.
     pub user_id: Option<&'a str>,
+    /// The verified plan.
+    pub plan: Option<&'a str>,
+    /// The id of the verified API key, never the key.
+    pub api_key: Option<&'a str>,
     /// The method.
     pub method: &'a str,
     /// The host.
@@ -78,6 +84,8 @@ pub struct AccessLine<'a> {
     pub rate_limit: Option<&'a str>,
     /// Whether Redis could not be asked.
     pub rate_limit_degraded: bool,
+    /// The limit in shadow that would have refused the request.
+    pub rate_limit_shadow: Option<&'a str>,
     /// What the cache did.
     pub cache: Option<&'static str>,
     /// Body bytes received from the client.
@@ -86,6 +94,10 @@ pub struct AccessLine<'a> {
     pub bytes_sent: u64,
     /// The version of the configuration.
     pub config_version: u64,
+}
+
+fn display<S: Serializer>(value: &impl std::fmt::Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
 }
 
 /// The queue and the thread behind it.
@@ -215,13 +227,17 @@ mod tests {
 
     fn line(path: &str) -> AccessLine<'_> {
         AccessLine {
-            timestamp: "2026-04-08T10:15:30.000Z".to_owned(),
+            timestamp: humantime::format_rfc3339_millis(
+                std::time::UNIX_EPOCH + Duration::from_millis(1_775_643_330_120),
+            ),
             request_id: "req_123",
             trace_id: "4f7a",
             client_ip: None,
             route: Some("checkout-orders"),
             tenant_id: None,
             user_id: None,
+            plan: None,
+            api_key: None,
             method: "POST",
             host: None,
             path,
@@ -240,6 +256,7 @@ mod tests {
             rate_limited: false,
             rate_limit: None,
             rate_limit_degraded: false,
+            rate_limit_shadow: None,
             cache: None,
             bytes_received: 0,
             bytes_sent: 0,
@@ -263,6 +280,7 @@ mod tests {
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["timestamp"], "2026-04-08T10:15:30.120Z");
         assert_eq!(lines[0]["path"], "/a\"b\n");
         assert_eq!(lines[1]["configVersion"], 42);
         assert!(lines[1]["tenantId"].is_null());

@@ -116,17 +116,60 @@ metrics! {
     database_up: IntGauge "tidegate_database_up" []
         "1 while the database answers about callers, 0 while it does not.";
     limit_decisions: IntCounterVec "tidegate_limit_decisions_total" ["limit", "decision", "counter"]
-        "Decisions by limit: allowed, limited or unavailable; counted in redis, local or open.";
+        "Decisions by limit: allowed, limited, unavailable, or shadow_limited; counted in redis, \
+         from a lease, local or open.";
+    limit_response_costs: IntCounterVec "tidegate_limit_response_costs_total" ["limit", "outcome"]
+        "Answers by what they said of the cost: charged, `given_back`, kept, or unreadable.";
     limit_redis_failures: IntCounter "tidegate_limit_redis_failures_total" []
         "Calls to Redis that failed or came too late.";
     limit_redis_duration: HistogramVec "tidegate_limit_redis_duration_seconds" ["outcome"]
         "Time of calls to Redis.";
     limit_local: IntGauge "tidegate_limit_counting_locally" []
-        "1 while limits count on this node because Redis is absent or away, else 0.";
+        "1 while limits count on this node because Redis is absent, away, or just back; else 0.";
     limit_breaker_open: IntGauge "tidegate_limit_breaker_open" []
         "1 while Redis is not asked because of its failures, else 0.";
+    limit_leases: IntGauge "tidegate_limit_leases" []
+        "Keys of which this node holds tokens in advance; looked at twice a second.";
+    limit_lease_tokens: IntGauge "tidegate_limit_lease_tokens" []
+        "Tokens that this node holds in advance: what is lost at most if it dies.";
+    limit_lease_calls: IntCounterVec "tidegate_limit_lease_calls_total" ["outcome"]
+        "Calls to Redis that asked for tokens in advance, by what they brought: granted (all), \
+         partial, refused (none), failed.";
+    limit_lease_given_back: IntCounter "tidegate_limit_lease_given_back_total" []
+        "Tokens taken in advance that were not needed and are given back.";
+    limit_lease_expired: IntCounter "tidegate_limit_lease_expired_total" []
+        "Tokens taken in advance that were not needed and are lost: their window is over, or they \
+         were found too late.";
     limit_local_keys: IntGauge "tidegate_limit_local_keys" []
         "Keys counted exactly on this node.";
+    limit_nodes: IntGauge "tidegate_limit_nodes" []
+        "Live nodes that share the limits, this one included, as last seen.";
+    limit_upkeep_failures: IntCounter "tidegate_limit_upkeep_failures_total" []
+        "Calls to Redis that no request waits for (heartbeats, settling) and that failed.";
+    limit_charged_back: IntCounter "tidegate_limit_charged_back_total" []
+        "Tokens charged to Redis that this node had admitted without it.";
+    limit_journal_dropped: IntCounter "tidegate_limit_journal_dropped_total" []
+        "What was admitted without Redis and will not be charged: too many keys, or refused.";
+    limit_settle_dropped: IntCounter "tidegate_limit_settle_dropped_total" []
+        "Charges and returns that never reached Redis: it was away, or too many waited.";
+    overload_in_flight: IntGauge "tidegate_overload_in_flight" []
+        "Requests that hold one of the places of `overload.maxInFlight`.";
+    overload_waiting: IntGauge "tidegate_overload_waiting" []
+        "Requests that wait for one.";
+    overload_shed: IntCounterVec "tidegate_overload_shed_total" ["reason"]
+        "Requests refused because this node is full: the line was full, or the wait too long.";
+    redis_connections: IntGaugeVec "tidegate_redis_connections" ["user", "state"]
+        "Connections to Redis by user: open, connecting. To a cluster, one for all its nodes.";
+    redis_connects: IntCounterVec "tidegate_redis_connects_total" ["user", "outcome"]
+        "Attempts to connect to Redis by user: ok, failed.";
+    redis_losses: IntCounterVec "tidegate_redis_connections_lost_total" ["user", "reason"]
+        "Connections to Redis given up: closed, silent, dropped; after a failover replica, moved.";
+    redis_in_flight: IntGaugeVec "tidegate_redis_calls_in_flight" ["user"]
+        "Calls to Redis under way, by user.";
+    limit_local_evicted: IntCounterVec "tidegate_limit_local_evicted_total" ["state"]
+        "Keys that made room: cold, limited (used up, remembered), lost (used up, forgotten).";
+    limit_places_held: IntGauge "tidegate_limit_places_held" []
+        "Places of `concurrency` limits that requests on this node hold.";
     cache: IntCounterVec "tidegate_cache_total" ["route", "outcome"]
         "What the cache did, by route.";
     cache_bytes: IntGauge "tidegate_cache_bytes" []
@@ -149,6 +192,11 @@ metrics! {
         "0 while requests pass, 1 while one finds out whether they may, 2 while none does.";
     upstream_circuit_opened: IntCounterVec "tidegate_upstream_circuit_opened_total" ["service"]
         "Times a circuit opened after it was closed.";
+    upstream_concurrency_limit: IntGaugeVec "tidegate_upstream_concurrency_limit" ["service"]
+        "Requests that a service with `adaptiveConcurrency` may have at once.";
+    upstream_concurrency_refused:
+        IntCounterVec "tidegate_upstream_concurrency_refused_total" ["service"]
+        "Requests refused because of `adaptiveConcurrency`.";
     upstream_ejections: IntCounterVec "tidegate_upstream_ejections_total" ["service"]
         "Times an endpoint was left out for failing requests.";
     retries: IntCounterVec "tidegate_retries_total" ["route", "reason"]

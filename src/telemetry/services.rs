@@ -20,6 +20,8 @@ pub struct ServiceGauges<'a> {
     pub pending: Option<i64>,
     /// 0 closed, 1 half open, 2 open, and how often it opened, where there is a circuit.
     pub circuit: Option<(i64, u64)>,
+    /// The adaptive limit and the requests refused for it, where there is one.
+    pub concurrency: Option<(i64, u64)>,
     /// Times an endpoint was left out.
     pub ejections: u64,
 }
@@ -31,6 +33,7 @@ impl Metrics {
         self.upstream_in_flight.reset();
         self.upstream_pending.reset();
         self.upstream_circuit_state.reset();
+        self.upstream_concurrency_limit.reset();
         for shown in services {
             let name = [shown.service];
             for (endpoint, up) in &shown.endpoints {
@@ -44,6 +47,10 @@ impl Metrics {
             if let Some((state, opened)) = shown.circuit {
                 self.upstream_circuit_state.with_label_values(&name).set(state);
                 raise(&self.upstream_circuit_opened, shown.service, opened);
+            }
+            if let Some((limit, refused)) = shown.concurrency {
+                self.upstream_concurrency_limit.with_label_values(&name).set(limit);
+                raise(&self.upstream_concurrency_refused, shown.service, refused);
             }
             raise(&self.upstream_ejections, shown.service, shown.ejections);
         }
@@ -68,6 +75,7 @@ mod tests {
             in_flight: 2,
             pending: None,
             circuit: Some((2, 3)),
+            concurrency: Some((40, 7)),
             ejections: 5,
         }
     }
@@ -82,7 +90,10 @@ mod tests {
         assert!(!text().contains("10.0.0.1:80") && text().contains("10.0.0.2:80"));
         assert!(text().contains(r#"tidegate_upstream_ejections_total{service="orders"} 5"#));
         assert!(text().contains(r#"tidegate_upstream_circuit_opened_total{service="orders"} 3"#));
+        assert!(text().contains(r#"upstream_concurrency_limit{service="orders"} 40"#));
+        assert!(text().contains(r#"upstream_concurrency_refused_total{service="orders"} 7"#));
         metrics.show_services(&[]);
+        assert!(!text().contains(r#"concurrency_limit{service="orders"}"#));
         assert!(!text().contains(r#"in_flight{service="orders"}"#));
     }
 }

@@ -123,7 +123,7 @@ fn compile_part(part: &KeyPart, place: &str, findings: &mut Findings<'_>) -> Opt
         KeyPart::RequestId => REQUEST_ID,
         KeyPart::Random => Cow::Borrowed("random"),
         KeyPart::Header(_) | KeyPart::Cookie(_) | KeyPart::Claim(_) => part.to_string().into(),
-        KeyPart::RouteName | KeyPart::Plan => {
+        KeyPart::RouteName | KeyPart::Service | KeyPart::Global | KeyPart::Plan => {
             findings.error(
                 Problem::error(
                     "split.key",

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::{Endpoint, EndpointSet};
 use crate::clock::Moment;
@@ -62,9 +63,33 @@ impl Attempt {
         }
     }
 
+    /// The answer began after this time, counted from when the request was sent. What says that
+    /// there is too much to do (503, 504) says nothing about how long answers take.
+    pub fn timed(&self, status: u16, took: Duration, now: Moment) {
+        let Some(adaptive) = self.set.service.adaptive() else { return };
+        match status {
+            503 | 504 => adaptive.overloaded(now.tick),
+            _ => adaptive.answered(took, now.tick),
+        }
+    }
+
+    /// The request ended after this time without an answer or a failure: its client has gone.
+    pub fn abandoned(&self, after: Duration, now: Moment) {
+        if self.told.load(Relaxed) == NOTHING
+            && let Some(adaptive) = self.set.service.adaptive()
+        {
+            adaptive.abandoned(after, now.tick);
+        }
+    }
+
     /// The attempt failed. Faults that are not the service's count for nothing, and neither does
     /// a second failure of one attempt.
     pub fn failed(&self, fault: Fault, now: Moment) {
+        if matches!(fault, Fault::ConnectTimeout | Fault::ResponseTimeout)
+            && let Some(adaptive) = self.set.service.adaptive()
+        {
+            adaptive.overloaded(now.tick);
+        }
         match fault {
             Fault::ConnectFailed | Fault::ConnectTimeout => {
                 self.endpoint.health.connect_failed(now);

@@ -83,6 +83,7 @@ impl Request {
             identity: self.identity.as_ref(),
             request_id: &self.id,
             route: "orders",
+            service: "api",
         })
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! Requests beyond `maxRequests` are refused. Connections beyond `maxConnections` are waited
 //! for, first come first served, by at most `maxPending` requests and no longer than a
-//! connection may take to be made (R009). What is taken here is given back when it is dropped,
-//! whatever became of the request.
+//! connection may take to be made (R009). Where the number of requests is found out by the
+//! service's latency ([`Adaptive`]), those beyond it wait in the same line, where there is one,
+//! and are refused otherwise. What is taken here is given back when it is dropped, whatever
+//! became of the request.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -12,6 +14,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::adaptive::{Adaptive, Place};
 use crate::model;
 
 /// The bounds of a service: settings of one configuration over what is counted.
@@ -21,6 +24,7 @@ pub(super) struct Gate {
     /// Shared by all configurations with the same number. After a change of the number,
     /// requests under way count against the old one.
     connections: Option<Arc<Semaphore>>,
+    pub(super) adaptive: Option<Adaptive>,
     max_pending: u32,
     longest_wait: Duration,
     memory: Arc<GateMemory>,
@@ -39,6 +43,7 @@ pub(super) struct GateMemory {
 #[derive(Debug, Default)]
 pub(super) struct Permits {
     _request: Option<Counted>,
+    _place: Option<Place>,
     _connection: Option<OwnedSemaphorePermit>,
 }
 
@@ -50,11 +55,13 @@ impl Gate {
     /// A gate with these settings; none where nothing is bounded.
     pub(super) fn new(
         model: &model::CircuitBreaker,
+        adaptive: Option<Adaptive>,
         connect_timeout: Duration,
         memory: &Arc<GateMemory>,
     ) -> Option<Self> {
-        let bounded = model.max_requests.is_some() || model.max_connections.is_some();
-        bounded.then(|| Self {
+        let fixed = model.max_requests.is_some() || model.max_connections.is_some();
+        (fixed || adaptive.is_some()).then(|| Self {
+            adaptive,
             max_requests: model.max_requests,
             connections: model.max_connections.map(|most| memory.connections(most)),
             max_pending: model.max_pending,
@@ -70,26 +77,58 @@ impl Gate {
             None => None,
         };
         let Some(connections) = &self.connections else {
-            return Ok(Permits { _request: request, _connection: None });
+            let place = self.place().map_err(|Full| self.full())?;
+            return Ok(Permits { _request: request, _place: place, _connection: None });
         };
-        // Waiting requests come first: what is given back goes to them, so this takes nothing
-        // that one of them waits for.
-        let connection = match Arc::clone(connections).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => self.wait(connections, left).await?,
+        let (place, connection) = match self.at_once(connections) {
+            Some(both) => both,
+            None => self.wait(connections, left).await?,
         };
-        Ok(Permits { _request: request, _connection: Some(connection) })
+        Ok(Permits { _request: request, _place: place, _connection: Some(connection) })
+    }
+
+    /// A place, where there are places.
+    fn place(&self) -> Result<Option<Place>, Full> {
+        match &self.adaptive {
+            Some(adaptive) => adaptive.take().map(Some).ok_or(Full),
+            None => Ok(None),
+        }
+    }
+
+    /// Waiting requests come first: what is given back goes to them, so this takes nothing that
+    /// one of them waits for.
+    fn at_once(
+        &self,
+        connections: &Arc<Semaphore>,
+    ) -> Option<(Option<Place>, OwnedSemaphorePermit)> {
+        let place = self.place().ok()?;
+        Some((place, Arc::clone(connections).try_acquire_owned().ok()?))
     }
 
     async fn wait(
         &self,
         connections: &Arc<Semaphore>,
         left: Duration,
-    ) -> Result<OwnedSemaphorePermit, Full> {
-        let _pending = Counted::take(&self.memory.pending, self.max_pending).ok_or(Full)?;
-        let freed = Arc::clone(connections).acquire_owned();
-        let freed = tokio::time::timeout(self.longest_wait.min(left), freed);
-        freed.await.map_err(|_| Full)?.map_err(|_| Full)
+    ) -> Result<(Option<Place>, OwnedSemaphorePermit), Full> {
+        let pending = Counted::take(&self.memory.pending, self.max_pending);
+        let _pending = pending.ok_or_else(|| self.full())?;
+        let both = async {
+            let place = match &self.adaptive {
+                Some(adaptive) => Some(adaptive.wait().await),
+                None => None,
+            };
+            Some((place, Arc::clone(connections).acquire_owned().await.ok()?))
+        };
+        let both = tokio::time::timeout(self.longest_wait.min(left), both).await;
+        both.ok().flatten().ok_or_else(|| self.full())
+    }
+
+    /// Counts a refusal where it is the latency that bounds requests.
+    fn full(&self) -> Full {
+        if let Some(adaptive) = &self.adaptive {
+            adaptive.refuse();
+        }
+        Full
     }
 
     /// Requests under way, where they are bounded.
@@ -152,7 +191,7 @@ mod tests {
             max_pending: pending,
             ..model::CircuitBreaker::default()
         };
-        Gate::new(&model, Duration::from_millis(20), &Arc::default()).unwrap()
+        Gate::new(&model, None, Duration::from_millis(20), &Arc::default()).unwrap()
     }
 
     const LONG: Duration = Duration::from_mins(1);
@@ -208,6 +247,46 @@ mod tests {
         assert_eq!((gate.pending(), gate.requests()), (Some(0), Some(1)));
         drop(held);
         assert_eq!((gate.free(), gate.requests()), (Some(1), Some(0)));
+    }
+
+    fn adaptive(most: u32, connections: Option<u32>) -> Gate {
+        let model = model::CircuitBreaker {
+            max_connections: connections,
+            ..model::CircuitBreaker::default()
+        };
+        let limit = model::AdaptiveConcurrency { min: 1, max: most, tolerance: 2.0 };
+        let limit = Adaptive::new(&limit, &Arc::default());
+        Gate::new(&model, Some(limit), Duration::from_millis(20), &Arc::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn requests_beyond_the_adaptive_limit_are_refused_where_none_may_wait() {
+        let gate = adaptive(1, None);
+        let held = gate.enter(LONG).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        assert!(gate.enter(LONG).await.is_err());
+        assert!(begun.elapsed() < Duration::from_millis(20), "at once");
+        assert_eq!(gate.adaptive.as_ref().unwrap().refused(), 1);
+        drop(held);
+        assert!(gate.enter(LONG).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn requests_beyond_the_adaptive_limit_wait_in_the_line_for_connections() {
+        let gate = Arc::new(adaptive(1, Some(5)));
+        let held = gate.enter(LONG).await.unwrap();
+        assert!(gate.enter(LONG).await.is_err(), "after 20 ms");
+        assert_eq!(gate.free(), Some(4), "what was not used is given back");
+        let waiting = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.enter(LONG).await.is_ok() }
+        });
+        while gate.pending() != Some(1) {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        assert!(waiting.await.unwrap());
+        assert_eq!((gate.pending(), gate.free()), (Some(0), Some(5)));
     }
 
     #[test]

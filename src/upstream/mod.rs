@@ -6,6 +6,7 @@
 //! rotation that this node has not seen failing. Neither knows the network: addresses come in
 //! resolved, time and entropy are arguments, and connecting is the proxy's business.
 
+mod adaptive;
 mod affinity;
 mod attempt;
 mod board;
@@ -49,7 +50,9 @@ pub use in_force::InForce;
 pub use latency::Latency;
 pub use murmur3::murmur3_32;
 pub use pool::{EndpointSet, Instance, Pool};
-pub use report::{BudgetReport, CircuitReport, EndpointReport, ServiceReport, VersionReport};
+pub use report::{
+    BudgetReport, CircuitReport, ConcurrencyReport, EndpointReport, ServiceReport, VersionReport,
+};
 pub use rollout::{Rollout, Rollouts, State as RolloutState};
 pub use selection::Draw;
 pub use service::{Upstream, Version};

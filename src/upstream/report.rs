@@ -24,6 +24,9 @@ pub struct ServiceReport {
     /// Its circuit, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub circuit: Option<CircuitReport>,
+    /// Its adaptive limit, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<ConcurrencyReport>,
     /// Requests under way, where `maxRequests` bounds them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<u32>,
@@ -52,6 +55,22 @@ pub struct CircuitReport {
     pub open_for_seconds: Option<f64>,
     /// Times it has opened after it was closed.
     pub opened: u64,
+}
+
+/// A limit that is found out by latency (`adaptiveConcurrency`).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConcurrencyReport {
+    /// Requests that the service may have at once, at the moment.
+    pub limit: u32,
+    /// Requests that it has.
+    pub in_flight: u32,
+    /// Requests refused for it.
+    pub refused: u64,
+    /// How long answers take while the service is not pressed, in milliseconds, once that is
+    /// known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_rest_ms: Option<f64>,
 }
 
 /// A retry budget; all figures are of the last ten seconds.
@@ -143,6 +162,12 @@ impl ServiceReport {
                 state: circuit.state(now).as_str(),
                 open_for_seconds: circuit.left(now).map(|left| left.as_secs_f64()),
                 opened: circuit.opened(),
+            }),
+            concurrency: service.adaptive().map(|adaptive| ConcurrencyReport {
+                limit: adaptive.limit(),
+                in_flight: adaptive.in_flight(),
+                refused: adaptive.refused(),
+                at_rest_ms: adaptive.at_rest().map(|rest| rest.as_secs_f64() * 1e3),
             }),
             requests: gate.as_ref().and_then(super::gate::Gate::requests),
             pending: gate.as_ref().and_then(super::gate::Gate::pending),

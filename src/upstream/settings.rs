@@ -33,6 +33,9 @@ pub(super) fn judge(service: &model::Service, place: &str, findings: &mut Findin
     }
     judge_ejection(&service.ejection, &format!("{place}.ejection"), findings);
     judge_breaker(&service.circuit_breaker, &format!("{place}.circuitBreaker"), findings);
+    if let Some(adaptive) = &service.adaptive_concurrency {
+        judge_adaptive(adaptive, &format!("{place}.adaptiveConcurrency"), findings);
+    }
     let budget = &service.retry_budget;
     let mut values = Values { code: "retry_budget.value", place, findings };
     values.percent("retryBudget.percent", budget.percent, 1000);
@@ -96,6 +99,23 @@ fn judge_breaker(breaker: &model::CircuitBreaker, place: &str, findings: &mut Fi
         }
     }
 }
+
+fn judge_adaptive(model: &model::AdaptiveConcurrency, place: &str, findings: &mut Findings<'_>) {
+    let mut values = Values { code: "adaptive.value", place, findings };
+    values.positive("min", model.min);
+    if model.max < model.min {
+        values.error("max", format!("{} is less than `min`, {}", model.max, model.min));
+    }
+    let (least, most) = TOLERANCE;
+    if !(least..=most).contains(&model.tolerance) {
+        let what = format!("{} times as slow: between {least} and {most}", model.tolerance);
+        values.error("tolerance", what);
+    }
+}
+
+/// How much slower a service may be allowed to get. Less than the least is noise, and more than
+/// the most is no protection.
+const TOLERANCE: (f64, f64) = (1.1, 20.0);
 
 /// Judges single values of one part of the settings.
 struct Values<'a, 'f> {

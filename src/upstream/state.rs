@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
+use super::adaptive::{Adaptive, AdaptiveMemory};
 use super::budget::BudgetCounts;
 use super::check::CheckPlan;
 use super::circuit::{Circuit, CircuitMemory, Pass};
@@ -44,6 +45,7 @@ pub(super) struct ServiceMemory {
     pub(super) latency: Arc<Latency>,
     pub(super) circuit: Arc<CircuitMemory>,
     pub(super) gate: Arc<GateMemory>,
+    pub(super) adaptive: Arc<AdaptiveMemory>,
     /// Sets of endpoints made so far. Each begins its rotation one further on, so that services
     /// with many routes do not send the first request of every route to one endpoint.
     pub(super) sets: AtomicUsize,
@@ -75,6 +77,8 @@ impl ServiceState {
         let balancing = &model.load_balancing;
         let growing = balancing.algorithm != Balance::ConsistentHash;
         let breaker = &model.circuit_breaker;
+        let adaptive = model.adaptive_concurrency.as_ref();
+        let adaptive = adaptive.map(|model| Adaptive::new(model, &memory.adaptive));
         Self {
             budget: RetryBudget::new(&model.retry_budget, &memory.budget),
             latency: Arc::clone(&memory.latency),
@@ -83,7 +87,7 @@ impl ServiceState {
             ejection: EjectionPolicy::new(&model.ejection),
             check: model.health_check.as_ref().map(|check| Arc::new(CheckPlan::new(check))),
             circuit: Circuit::new(&name, breaker, &memory.circuit),
-            gate: Gate::new(breaker, model.connect_timeout.get(), &memory.gate),
+            gate: Gate::new(breaker, adaptive, model.connect_timeout.get(), &memory.gate),
             name,
             memory,
         }
@@ -144,6 +148,11 @@ impl ServiceState {
     #[must_use]
     pub fn circuit_state(&self, now: Moment) -> Option<CircuitState> {
         self.circuit.as_ref().map(|circuit| circuit.state(now))
+    }
+
+    /// The limit that is found out by the service's latency, where there is one.
+    pub(super) fn adaptive(&self) -> Option<&Adaptive> {
+        self.gate.as_ref()?.adaptive.as_ref()
     }
 
     /// A request had this outcome.

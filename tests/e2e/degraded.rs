@@ -99,13 +99,13 @@ async fn limits_are_shared_again_once_redis_is_back() -> Outcome {
     statuses(&gateway, "/open", 3).await?;
     assert!(gateway.metric("tidegate_limit_breaker_open", &[]).await? > 0.5);
     redis.restart().await?;
-    tidegate_kit::wait::until("Redis to be asked again", async || {
+    tidegate_kit::wait::until("limits to be shared again", async || {
         gateway.get("/open").await.ok()?;
-        let open = gateway.metric("tidegate_limit_breaker_open", &[]).await.ok()?;
-        (open < 0.5).then_some(())
+        let here = gateway.metric("tidegate_limit_counting_locally", &[]).await.ok()?;
+        (here < 0.5).then_some(())
     })
     .await?;
-    assert!(gateway.metric("tidegate_limit_counting_locally", &[]).await? < 0.5);
+    assert!(gateway.metric("tidegate_limit_breaker_open", &[]).await? < 0.5);
     let keys = redis.query(&["DBSIZE"]).await?.number();
     assert!(keys.is_some_and(|count| count > 0), "counted in Redis again");
     Ok(())

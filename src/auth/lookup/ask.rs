@@ -18,8 +18,7 @@ use crate::auth::Memory;
 use crate::auth::database::{Database, DatabaseSettings};
 use crate::auth::question::Unavailable;
 use crate::clock::Moment;
-use crate::link::{self, Breaker};
-use crate::model;
+use crate::link;
 use crate::telemetry::Metrics;
 
 /// The connections over which look-ups go, kept from one configuration to the next where its
@@ -40,7 +39,7 @@ impl Lookup {
     pub(in crate::auth) fn adopt(
         &self,
         database: Option<&DatabaseAccess>,
-        redis: Option<(&model::Redis, &str)>,
+        redis: Option<&link::Settings>,
         memory: &Memory,
     ) {
         let wanted = database.map(|database| Settings::of(database, redis));
@@ -86,26 +85,12 @@ impl Lookup {
 #[derive(PartialEq)]
 struct Settings {
     database: DatabaseSettings,
-    redis: Option<RedisSettings>,
-}
-
-#[derive(PartialEq)]
-struct RedisSettings {
-    url: String,
-    prefix: String,
-    timeout: Duration,
-    breaker: model::Breaker,
+    redis: Option<link::Settings>,
 }
 
 impl Settings {
-    fn of(database: &DatabaseAccess, redis: Option<(&model::Redis, &str)>) -> Self {
-        let redis = redis.map(|(model, url)| RedisSettings {
-            url: url.to_owned(),
-            prefix: model.key_prefix.clone(),
-            timeout: model.timeout.get(),
-            breaker: model.breaker.clone(),
-        });
-        Self { database: database.settings.clone(), redis }
+    fn of(database: &DatabaseAccess, redis: Option<&link::Settings>) -> Self {
+        Self { database: database.settings.clone(), redis: redis.cloned() }
     }
 }
 
@@ -139,9 +124,8 @@ impl Sources {
             }
         };
         let cache = settings.redis.as_ref().map(|redis| {
-            let link = link::Redis::new(&redis.url, &redis.prefix, redis.timeout);
-            let breaker = Breaker::new(redis.breaker.failures, redis.breaker.open_for.get());
-            Cache::new(link, breaker, metrics)
+            let link = link::Redis::new(redis).metered(link::Meters::of(metrics, "callers"));
+            Cache::new(link, redis.breaker(), metrics)
         });
         let timeout = settings.database.timeout;
         Self { settings: Some(settings), ..Self::with(records, cache, timeout, metrics) }

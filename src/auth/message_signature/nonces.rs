@@ -14,13 +14,11 @@ use arc_swap::ArcSwapOption;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prometheus::IntCounter;
-use redis::aio::MultiplexedConnection;
 
 use super::replays::{NONCES, Replays, Seen};
 use crate::clock::Tick;
 use crate::edge::Identity;
 use crate::link::{self, Failure};
-use crate::model;
 use crate::telemetry::Metrics;
 
 /// A nonce that may count once, of a signature that was found good.
@@ -51,6 +49,7 @@ pub(in crate::auth) struct Nonces {
     here: Replays,
     shared: ArcSwapOption<Shared>,
     counted: Counted,
+    meters: link::Meters,
 }
 
 #[derive(Debug)]
@@ -71,6 +70,7 @@ impl Nonces {
     pub(super) fn with_room(nonces: usize, metrics: &Metrics) -> Self {
         let outcome = |outcome| metrics.signature_nonces.with_label_values(&[outcome]);
         Self {
+            meters: link::Meters::of(metrics, "nonces"),
             here: Replays::new(nonces, metrics.signature_nonces_held.clone()),
             shared: ArcSwapOption::empty(),
             counted: Counted {
@@ -84,18 +84,13 @@ impl Nonces {
 
     /// Takes over the Redis of a new configuration: its settings and the resolved URL. The same
     /// settings keep the connections; what was used here stays known in any case.
-    pub(in crate::auth) fn adopt(&self, redis: Option<(&model::Redis, &str)>) {
-        let settings = redis.map(|(redis, url)| Settings {
-            url: url.to_owned(),
-            prefix: redis.key_prefix.clone(),
-            timeout: redis.timeout.get(),
-            breaker: redis.breaker.clone(),
-        });
+    pub(in crate::auth) fn adopt(&self, redis: Option<&link::Settings>) {
         let current = self.shared.load();
-        if current.as_ref().map(|shared| &shared.settings) == settings.as_ref() {
+        if current.as_ref().map(|shared| &shared.settings) == redis {
             return;
         }
-        self.shared.store(settings.map(|settings| Arc::new(Shared::new(settings))));
+        let new = |settings: &link::Settings| Shared::new(settings.clone(), self.meters.clone());
+        self.shared.store(redis.map(|settings| Arc::new(new(settings))));
     }
 
     /// Uses a nonce up. Takes at most the time limit of a call to Redis.
@@ -126,26 +121,10 @@ impl Nonces {
     }
 }
 
-/// What a [`Shared`] was made from.
-#[derive(PartialEq, Eq)]
-struct Settings {
-    url: String,
-    prefix: String,
-    timeout: Duration,
-    breaker: model::Breaker,
-}
-
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the address: it may carry a password.
-        f.debug_struct("Settings").field("prefix", &self.prefix).finish_non_exhaustive()
-    }
-}
-
 /// The Redis that all nodes ask. Used on the runtime of the data plane only.
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    settings: link::Settings,
     link: link::Redis,
     breaker: link::Breaker,
     /// Whether the log was told that it is away. Told once, not per request.
@@ -153,10 +132,10 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: link::Settings, meters: link::Meters) -> Self {
         Self {
-            link: link::Redis::new(&settings.url, &settings.prefix, settings.timeout),
-            breaker: link::Breaker::new(settings.breaker.failures, settings.breaker.open_for.get()),
+            link: link::Redis::new(&settings).metered(meters),
+            breaker: settings.breaker(),
             settings,
             told: AtomicBool::new(false),
         }
@@ -209,7 +188,7 @@ impl Shared {
 
 /// Sets a key that must not be there; whether it was this call that set it.
 async fn spend(
-    mut connection: MultiplexedConnection,
+    mut connection: link::Connection,
     key: &str,
     mark: u64,
     ms: u64,

@@ -42,7 +42,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::Moment;
 use crate::edge::Identity;
-use crate::model;
+use crate::link;
 use crate::telemetry::Metrics;
 use disk::Disk;
 use index::Index;
@@ -85,6 +85,7 @@ struct Done {
 /// Metrics, resolved once.
 #[derive(Debug)]
 struct Meters {
+    link: link::Meters,
     entries: IntGauge,
     age: IntGauge,
     refused: IntCounter,
@@ -101,6 +102,7 @@ impl Meters {
         let skipped = |reason| metrics.revocations_skipped.with_label_values(&[reason]);
         metrics.revocations_age.set(-1);
         Self {
+            link: link::Meters::of(metrics, "revocations"),
             entries: metrics.revocations.clone(),
             age: metrics.revocations_age.clone(),
             refused: metrics.revoked_refused.clone(),
@@ -153,17 +155,18 @@ impl Revocations {
     }
 
     /// Takes over the settings of a new configuration; the first time, reads what is on disk.
-    /// Blocks for that; not for a request. `redis` is the settings and the resolved URL.
-    pub(in crate::auth) fn adopt(&self, settings: &Settings, redis: Option<(&model::Redis, &str)>) {
+    /// Blocks for that; not for a request.
+    pub(in crate::auth) fn adopt(&self, settings: &Settings, redis: Option<&link::Settings>) {
         let before = self.settings.swap(Arc::new(settings.clone()));
         let shared = self.shared.load_full();
         let is_same = match (redis, &shared) {
-            (Some((settings, url)), Some(shared)) => shared.is_of(settings, url),
+            (Some(settings), Some(shared)) => shared.is_of(settings),
             (None, None) => true,
             _ => false,
         };
         if !is_same {
-            let shared = redis.map(|(settings, url)| Arc::new(Shared::new(settings, url)));
+            let new = |settings| Shared::new(settings, self.meters.link.clone());
+            let shared = redis.map(|settings| Arc::new(new(settings)));
             self.shared.store(shared);
         }
         if !is_same || before.written.interval != settings.written.interval {

@@ -13,10 +13,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::record::Record;
-use crate::auth::jwt::provider::Fingerprint;
 use crate::auth::news::{CHANNEL, News};
-use crate::link::{Failure, Redis};
-use crate::model;
+use crate::link::{self, Failure, Redis};
 
 /// Name of the list, behind the prefix of the deployment.
 const KEY: &str = "auth:revocations";
@@ -38,7 +36,7 @@ pub(super) struct Shared {
     pub(super) redis: Redis,
     key: String,
     channel: String,
-    source: Fingerprint,
+    settings: link::Settings,
 }
 
 /// What a reading found.
@@ -52,26 +50,20 @@ pub(super) struct Found {
 }
 
 impl Shared {
-    /// Prepares calls; connects to nothing yet. `url` is the resolved one.
-    pub(super) fn new(settings: &model::Redis, url: &str) -> Self {
-        let timeout = settings.timeout.get().max(TIMEOUT_MIN);
-        let redis = Redis::new(url, &settings.key_prefix, timeout);
+    /// Prepares calls; connects to nothing yet.
+    pub(super) fn new(settings: &link::Settings, meters: link::Meters) -> Self {
+        let redis = Redis::new(&settings.with_timeout_min(TIMEOUT_MIN)).metered(meters);
         Self {
             key: format!("{}{KEY}", redis.prefix()),
             channel: format!("{}{CHANNEL}", redis.prefix()),
-            source: Self::source(settings, url),
+            settings: settings.clone(),
             redis,
         }
     }
 
     /// Whether it is made of the same settings.
-    pub(super) fn is_of(&self, settings: &model::Redis, url: &str) -> bool {
-        self.source == Self::source(settings, url)
-    }
-
-    fn source(settings: &model::Redis, url: &str) -> Fingerprint {
-        let timeout = settings.timeout.get().as_nanos().to_be_bytes();
-        Fingerprint::of(&[url.as_bytes(), settings.key_prefix.as_bytes(), &timeout])
+    pub(super) fn is_of(&self, settings: &link::Settings) -> bool {
+        self.settings == *settings
     }
 
     /// Stands for the state of the list; none where there is no list.

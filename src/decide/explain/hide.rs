@@ -30,8 +30,9 @@ impl<'a> Hide<'a> {
 
     /// Parts of a limit's key.
     pub(super) fn parts(&self, mut parts: Vec<(String, String)>) -> Vec<(String, String)> {
+        let stands = format!(" ({}: no ", self.header);
         for (name, value) in &mut parts {
-            if name.eq_ignore_ascii_case(&self.header) {
+            if name.eq_ignore_ascii_case(&self.header) || value.contains(&stands) {
                 HIDDEN.clone_into(value);
             }
         }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::auth::TokenReport;
 use crate::cache::Factor;
+use crate::model::LimitMode;
 
 /// What would happen, and why.
 #[derive(Debug, Default, Serialize)]
@@ -131,6 +132,23 @@ pub struct Taken {
     pub name: Arc<str>,
     /// Its numbers, in words.
     pub rule: String,
+    /// The plan whose numbers count; none where those of the limit itself do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// The advertised limit: capacity, or requests per window.
+    pub limit: u64,
+    /// What is enforced of it.
+    pub enforced: u64,
+    /// The advertised window in seconds: for a token bucket the time in which it fills.
+    pub window_seconds: u64,
+    /// What the request costs.
+    pub cost: u64,
+    /// How it is counted: `exact` asks Redis for every request.
+    pub mode: LimitMode,
+    /// By how much all nodes together may pass the limit: what they hold in advance.
+    pub lease: u64,
+    /// Whether it only counts.
+    pub shadow: bool,
     /// The counter's key, without the deployment's prefix.
     pub key: String,
     /// What the key is made of.

@@ -32,7 +32,7 @@ fn read(part: &KeyPart, identity: Option<&Identity>) -> Option<Vec<u8>> {
         peer_trusted: false,
         certificate: None,
     };
-    let facts = Facts { view: &view, identity, request_id: "rid", route: "orders" };
+    let facts = Facts { view: &view, identity, request_id: "rid", route: "orders", service: "api" };
     Part::compile(part).unwrap().read(&facts).map(Cow::into_owned)
 }
 

@@ -1,5 +1,11 @@
+mod leased;
+
 use super::super::testing::{rule, take};
 use super::*;
+use crate::limit::LimitRule;
+use crate::limit::answer::refusal;
+use crate::limit::math::Reply;
+use std::time::Duration;
 
 fn limiter() -> (Limiter, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new().unwrap());
@@ -8,9 +14,12 @@ fn limiter() -> (Limiter, Arc<Metrics>) {
 
 /// Takes from a limiter that never has to wait.
 fn take_now(limiter: &Limiter, takes: &[Take], ms: u64) -> Outcome {
-    let now = Moment { tick: Tick::from_nanos(ms * 1_000_000), unix_ms: 0 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(limiter.take(takes, now))
+    runtime.block_on(limiter.take(takes, at(ms)))
+}
+
+fn at(ms: u64) -> Moment {
+    Moment { tick: Tick::from_nanos(ms * 1_000_000), unix_ms: 0 }
 }
 
 fn minute(limit: u32, mode: &str) -> Arc<LimitRule> {
@@ -62,25 +71,26 @@ fn the_tightest_rule_comes_first() {
 #[test]
 fn of_several_refusals_the_longest_wait_comes_first() {
     let takes = [take(&minute(1, "local"), "a"), take(&minute(2, "local"), "a")];
-    let reply = |reset_ms| Reply { allowed: false, remaining: 0, reset_ms };
-    let outcome = conclude(&pair(&takes, Source::Redis, &[reply(5), reply(500)]));
-    assert_eq!(names(&outcome), ["local-2", "local-1"]);
-    let known = refuse_known(&takes, &[None, Some(Duration::from_secs(3))]);
+    let reply = |reset_ms| Reply { allowed: false, taken: 0, remaining: 0, reset_ms, epoch_ms: 0 };
+    let answers = [5, 500].map(|ms| (Source::Redis, Some(reply(ms))));
+    assert_eq!(names(&conclude(&takes, &answers)), ["local-2", "local-1"]);
+    let known = refusal(Duration::from_nanos(2_999_999_999));
+    let answers = [(Source::Nobody, None), (Source::Redis, Some(known))];
+    let known = conclude(&takes, &answers);
     assert_eq!(names(&known), ["local-2", "local-1"]);
     assert_eq!(known.quotas[1].remaining, None);
     assert_eq!(known.reject().unwrap().retry_after_seconds(), Some(3));
 }
 
 /// Settings that lead nowhere: every call fails at once, without a network.
-fn nowhere() -> model::Redis {
-    serde_yaml::from_str("{url: nowhere, expectedNodes: 2, breaker: {failures: 2, openFor: 30s}}")
-        .unwrap()
+fn nowhere(url: &str) -> link::Settings {
+    link::Settings { expected_nodes: 2, failures: 2, ..link::Settings::server(url, "test") }
 }
 
 #[test]
 fn without_an_answer_each_rule_goes_by_its_failure_mode() {
     let (limiter, metrics) = limiter();
-    limiter.configure(Some((&nowhere(), "nowhere")));
+    limiter.configure(Some(&nowhere("nowhere")));
     assert_eq!(metrics.limit_local.get(), 0);
 
     let open = take_now(&limiter, &[take(&minute(1, "open"), "a")], 0);
@@ -107,7 +117,7 @@ fn without_an_answer_each_rule_goes_by_its_failure_mode() {
 #[test]
 fn the_breaker_bounds_the_calls() {
     let (limiter, metrics) = limiter();
-    limiter.configure(Some((&nowhere(), "nowhere")));
+    limiter.configure(Some(&nowhere("nowhere")));
     let takes = [take(&minute(1, "open"), "a")];
     (0..50).for_each(|_| drop(take_now(&limiter, &takes, 0)));
     assert_eq!(metrics.limit_redis_failures.get(), 2);
@@ -115,10 +125,10 @@ fn the_breaker_bounds_the_calls() {
     (0..50).for_each(|_| drop(take_now(&limiter, &takes, 30_000)));
     assert_eq!(metrics.limit_redis_failures.get(), 3, "one probe");
     // The same settings again keep the breaker; other settings and none start afresh.
-    limiter.configure(Some((&nowhere(), "nowhere")));
+    limiter.configure(Some(&nowhere("nowhere")));
     take_now(&limiter, &takes, 31_000);
     assert_eq!(metrics.limit_redis_failures.get(), 3);
-    limiter.configure(Some((&nowhere(), "elsewhere")));
+    limiter.configure(Some(&nowhere("elsewhere")));
     assert_eq!(metrics.limit_breaker_open.get(), 0);
     take_now(&limiter, &takes, 31_000);
     assert_eq!(metrics.limit_redis_failures.get(), 4);

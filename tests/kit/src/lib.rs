@@ -29,6 +29,7 @@ pub mod ports;
 mod postgres;
 mod process;
 mod redis;
+mod redis_fleet;
 mod signer;
 mod tls;
 pub mod wait;
@@ -49,7 +50,8 @@ pub use murmur3::murmur3_32;
 pub use origin::{Habit, Origin, RawOrigin, Seen, Speaks, Step, Taken, WireOrigin};
 pub use postgres::Postgres;
 pub use process::{Exit, Process};
-pub use redis::{Redis, Reply};
+pub use redis::{Redis, RedisOptions, Reply};
+pub use redis_fleet::{MASTER, RedisCluster, RedisSentinel};
 pub use rustix::process::Signal;
 pub use signer::{RequestSigner, ToSign};
 pub use tls::{

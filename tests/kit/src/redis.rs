@@ -13,27 +13,88 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::process::Process;
-use crate::{Context, Error, Result, Signal, ports, wait};
+use crate::{Context, Error, PairFiles, Result, Signal, ports, wait};
 
 /// A `redis-server` process on a loopback port, without persistence.
 pub struct Redis {
     address: SocketAddr,
+    options: RedisOptions,
     folder: TempDir,
     process: Option<Process>,
+}
+
+/// How a `redis-server` differs from the plainest.
+#[derive(Clone, Debug, Default)]
+pub struct RedisOptions {
+    arguments: Vec<String>,
+    tls_port: Option<u16>,
+}
+
+impl RedisOptions {
+    /// Adds arguments as the command line takes them: `--maxmemory 1mb`.
+    #[must_use]
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Adds a user (ACL) that may do everything; the default user stays as it is.
+    #[must_use]
+    pub fn user(self, name: &str, password: &str) -> Self {
+        self.with(&["--user", name, "on", &format!(">{password}"), "~*", "&*", "+@all"])
+    }
+
+    /// Listens on a further port, with TLS. Whether clients must have a certificate of the
+    /// authority, `clients` says.
+    pub fn tls(mut self, pair: &PairFiles, authority: &Path, clients: bool) -> Result<Self> {
+        let port = ports::free()?;
+        self.tls_port = Some(port);
+        Ok(self
+            .with(&["--tls-port", &port.to_string()])
+            .with(&["--tls-cert-file", &pair.cert.display().to_string()])
+            .with(&["--tls-key-file", &pair.key.display().to_string()])
+            .with(&["--tls-ca-cert-file", &authority.display().to_string()])
+            .with(&["--tls-auth-clients", if clients { "yes" } else { "no" }]))
+    }
+
+    pub(crate) const fn has_tls(&self) -> bool {
+        self.tls_port.is_some()
+    }
+
+    /// A replica of another server.
+    #[must_use]
+    pub fn replica_of(self, primary: &Redis) -> Self {
+        let port = primary.address.port().to_string();
+        self.with(&["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"])
+    }
 }
 
 impl Redis {
     /// Starts a server on a free port.
     pub async fn start() -> Result<Self> {
-        Self::start_on(ports::free()?).await
+        Self::start_with(RedisOptions::default()).await
     }
 
     /// Starts a server on a port.
     pub async fn start_on(port: u16) -> Result<Self> {
+        Self::launch(port, RedisOptions::default()).await
+    }
+
+    /// Starts a server with these options, on a free port.
+    pub async fn start_with(options: RedisOptions) -> Result<Self> {
+        Self::launch(ports::free()?, options).await
+    }
+
+    async fn launch(port: u16, options: RedisOptions) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let address = (Ipv4Addr::LOCALHOST, port).into();
-        let process = Some(spawn(address, folder.path()).await?);
-        Ok(Self { address, folder, process })
+        let process = Some(spawn(address, folder.path(), &options.arguments).await?);
+        Ok(Self { address, options, folder, process })
+    }
+
+    /// The port with TLS.
+    pub fn tls_port(&self) -> Result<u16> {
+        self.options.tls_port.context("this Redis has no port with TLS")
     }
 
     /// Where it listens.
@@ -59,7 +120,8 @@ impl Redis {
     /// Starts it again, empty, on the same port.
     pub async fn restart(&mut self) -> Result<()> {
         self.kill().await?;
-        self.process = Some(spawn(self.address, self.folder.path()).await?);
+        self.process =
+            Some(spawn(self.address, self.folder.path(), &self.options.arguments).await?);
         Ok(())
     }
 
@@ -75,7 +137,7 @@ impl Redis {
 
     /// Sends a command and returns the answer.
     pub async fn query(&self, words: &[&str]) -> Result<Reply> {
-        wait::within("an answer of Redis", query(self.address, words)).await?
+        ask(self.address, words).await
     }
 
     fn running(&self) -> Result<&Process> {
@@ -114,12 +176,13 @@ impl Reply {
     }
 }
 
-async fn spawn(address: SocketAddr, folder: &Path) -> Result<Process> {
+async fn spawn(address: SocketAddr, folder: &Path, arguments: &[String]) -> Result<Process> {
     let mut command = Command::new("redis-server");
     command
         .args(["--port", &address.port().to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--dir"])
-        .arg(folder);
+        .arg(folder)
+        .args(arguments);
     let mut process = Process::spawn("redis-server", command, &folder.join("redis.log"))
         .context("redis-server is needed and cannot be started; `make setup` installs it")?;
     process
@@ -128,6 +191,11 @@ async fn spawn(address: SocketAddr, folder: &Path) -> Result<Process> {
         })
         .await?;
     Ok(process)
+}
+
+/// Sends a command to a server or a Sentinel and returns the answer.
+pub(crate) async fn ask(address: SocketAddr, words: &[&str]) -> Result<Reply> {
+    wait::within("an answer of Redis", query(address, words)).await?
 }
 
 async fn query(address: SocketAddr, words: &[&str]) -> Result<Reply> {

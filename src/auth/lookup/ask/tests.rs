@@ -53,8 +53,11 @@ impl Node {
     /// One that shares a Redis, which it leaves alone for a minute after two failures.
     fn sharing(records: &Arc<FakeRecords>, redis: &Redis) -> Self {
         let node = Self::new(records);
-        let link = link::Redis::new(&redis.url(), "test", Duration::from_millis(250));
-        let breaker = Breaker::new(2, Duration::from_mins(1));
+        let link = link::Redis::new(&link::Settings {
+            timeout: Duration::from_millis(250),
+            ..link::Settings::server(&redis.url(), "test")
+        });
+        let breaker = link::Breaker::new(2, Duration::from_mins(1));
         let cache = Some(Cache::new(link, breaker, &node.metrics));
         let records = Arc::clone(records);
         node.lookup.set(Sources::with(records, cache, Duration::from_secs(2), &node.metrics));
