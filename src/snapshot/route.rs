@@ -93,7 +93,7 @@ impl Route {
             let required = auth.is_required();
             CachePolicy::compile(cache, &model.name, required, key_header, &place, problems)
         });
-        let limits = limits(&policies, shared.limits, &place, problems);
+        let limits = limits(&policies, shared, &place, problems);
         if model.policies.rate_limit_cost.is_some() {
             check_cost_counts(&policies, &limits, &place, problems);
         }
@@ -200,20 +200,25 @@ fn check_name(name: &str, path: &str, problems: &mut Problems) {
 
 fn limits(
     policies: &Policies,
-    known: &BTreeMap<&str, Arc<LimitRule>>,
+    shared: &Shared<'_>,
     path: &str,
     problems: &mut Problems,
 ) -> Box<[Applied]> {
+    let written = &shared.config.rate_limits;
     let names = policies.rate_limit.as_ref().map_or(&[][..], |names| names.0.as_slice());
     let mut rules: Vec<Applied> = Vec::with_capacity(names.len());
     for name in names {
-        let Some(rule) = known.get(name.as_str()) else {
-            let place = format!("{path}.rateLimit");
-            let what = format!("there is no rate limit `{name}`");
-            let help = Problems::did_you_mean(name, known.keys().copied()).unwrap_or_else(|| {
-                format!("known limits: {}", known.keys().copied().collect::<Vec<_>>().join(", "))
-            });
-            problems.push(Problem::error("reference.unknown", place, what).help(help));
+        let Some(rule) = shared.limits.get(name.as_str()) else {
+            // One that is written and wrong has been reported where it stands.
+            if !written.contains_key(name) {
+                let known = || written.keys().map(String::as_str);
+                let place = format!("{path}.rateLimit");
+                let what = format!("there is no rate limit `{name}`");
+                let help = Problems::did_you_mean(name, known()).unwrap_or_else(|| {
+                    format!("known limits: {}", known().collect::<Vec<_>>().join(", "))
+                });
+                problems.push(Problem::error("reference.unknown", place, what).help(help));
+            }
             continue;
         };
         if rules.iter().any(|other| Arc::ptr_eq(&other.rule, rule)) {

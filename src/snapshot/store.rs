@@ -13,7 +13,7 @@ pub fn redis_settings(redis: &model::Redis, resolved: &Resolved) -> Option<Setti
         timeout: redis.timeout.get(),
         failures: redis.breaker.failures,
         open_for: redis.breaker.open_for.get(),
-        expected_nodes: redis.expected_nodes.max(1),
+        expected_nodes: redis.expected_nodes,
     })
 }
 
@@ -79,11 +79,29 @@ pub(super) fn check(redis: &model::Redis, resolved: &Resolved, problems: &mut Pr
                 .help("keep deployments apart by `keyPrefix`"),
         );
     }
+    check_numbers(redis, problems);
     if let Some(sentinel) = &redis.sentinel {
         check_sentinel(sentinel, problems);
     }
     if let Some(tls) = &redis.tls {
         check_tls(tls, resolved, problems);
+    }
+}
+
+/// With no time for calls or no failure allowed, Redis would never count, and no number would say
+/// that this was meant.
+fn check_numbers(redis: &model::Redis, problems: &mut Problems) {
+    let breaker = &redis.breaker;
+    for (is_zero, key, least) in [
+        (redis.timeout.get().is_zero(), "timeout", "1ms"),
+        (breaker.failures == 0, "breaker.failures", "1"),
+        (breaker.open_for.get().is_zero(), "breaker.openFor", "1ms"),
+        (redis.expected_nodes == 0, "expectedNodes", "1"),
+    ] {
+        if is_zero {
+            let what = format!("0 cannot be meant: at least {least}");
+            problems.push(Problem::error("redis.value", format!("redis.{key}"), what));
+        }
     }
 }
 

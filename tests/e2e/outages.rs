@@ -109,6 +109,21 @@ async fn refused_by_redis(gateway: &Gateway) -> Result<bool> {
     Ok(gateway.metric("tidegate_limit_decisions_total", &labels).await? > 0.5)
 }
 
+/// Asks every node until all count in Redis again; returns how many passed meanwhile.
+async fn admitted_until_shared(nodes: &[Gateway]) -> Result<usize> {
+    let mut passed = 0;
+    wait::until("every node to count in Redis again", async || {
+        let mut back = 0;
+        for node in nodes {
+            passed += admitted(node, 3).await.ok()?;
+            back += usize::from(refused_by_redis(node).await.ok()?);
+        }
+        (back == nodes.len()).then_some(())
+    })
+    .await?;
+    Ok(passed)
+}
+
 /// R072 to R074, D7 and D8: whatever Redis says instead of an answer, each route goes by its own
 /// failure mode, nobody gets a 500, each failed call is counted and each request marked; after
 /// five failures Redis is not asked.
@@ -207,16 +222,7 @@ async fn four_nodes_share_a_limit_while_redis_is_away_and_pay_for_it() -> Outcom
     }
 
     redis.restart().await?;
-    let mut more = 0;
-    wait::until("every node to count in Redis again", async || {
-        let mut back = 0;
-        for node in &nodes {
-            more += admitted(node, 3).await.ok()?;
-            back += usize::from(refused_by_redis(node).await.ok()?);
-        }
-        (back == nodes.len()).then_some(())
-    })
-    .await?;
+    let mut more = admitted_until_shared(&nodes).await?;
     for node in &nodes {
         more += admitted(node, 10).await?;
     }
@@ -253,16 +259,7 @@ async fn nobody_gains_by_a_redis_that_hangs_for_a_while() -> Outcome {
         assert_eq!(admitted(node, 55).await?, 50, "one node's share of two");
     }
     redis.thaw()?;
-    let mut more = 0;
-    wait::until("every node to count in Redis again", async || {
-        let mut back = 0;
-        for node in &nodes {
-            more += admitted(node, 3).await.ok()?;
-            back += usize::from(refused_by_redis(node).await.ok()?);
-        }
-        (back == nodes.len()).then_some(())
-    })
-    .await?;
+    let more = admitted_until_shared(&nodes).await?;
     assert!(more <= 2, "{more} more than the limit");
     Ok(())
 }

@@ -55,6 +55,20 @@ fn a_redis_is_at_one_place() {
 }
 
 #[test]
+fn no_number_is_nothing() {
+    for (more, path) in [
+        (json!({"timeout": "0s"}), "redis.timeout"),
+        (json!({"breaker": {"failures": 0}}), "redis.breaker.failures"),
+        (json!({"breaker": {"openFor": "0s"}}), "redis.breaker.openFor"),
+        (json!({"expectedNodes": 0}), "redis.expectedNodes"),
+    ] {
+        let mut redis = more;
+        redis["url"] = json!("redis://host");
+        assert_eq!(wrong(redis.clone()), one("redis.value", path), "{redis}");
+    }
+}
+
+#[test]
 fn urls_are_checked_and_what_they_hold_stands_nowhere_else() {
     for url in ["http://s3cret@host", "redis://:s3cret@host:x", "redis://s3cret@host"] {
         assert_eq!(wrong(json!({"url": url})), one("redis.url", "redis.url"), "{url}");
