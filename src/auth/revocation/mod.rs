@@ -234,9 +234,6 @@ impl Revocations {
     /// Notes how writing to disk went.
     fn saved(&self, error: Option<String>) {
         let failed = error.is_some();
-        if failed {
-            self.list.lock().not_saved();
-        }
         match (error, self.is_disk_failing.swap(failed, Ordering::Relaxed)) {
             (Some(error), false) => {
                 tracing::error!(error, "the revocations cannot be written to disk");

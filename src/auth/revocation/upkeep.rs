@@ -33,6 +33,21 @@ struct Known {
     is_failing: bool,
 }
 
+/// The list is on its way to disk. Unless that is done it is written again: it may have failed, or
+/// a new configuration may have come in between, so that nobody knows how it went.
+struct Writing<'a> {
+    of: &'a Revocations,
+    done: bool,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.of.list.lock().not_saved();
+        }
+    }
+}
+
 impl Revocations {
     /// Keeps the list for as long as it is polled. `on_purge` gets the hash of every API key
     /// that another gateway says must be asked about anew.
@@ -95,12 +110,15 @@ impl Revocations {
         let (Some(disk), Some(records)) = (self.disk.clone(), batch.unsaved) else {
             return batch.unshared;
         };
+        let mut writing = Writing { of: self, done: false };
         let saved = tokio::task::spawn_blocking(move || disk.write(&records)).await;
         let error = match saved {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
+        writing.done = error.is_none();
+        drop(writing);
         self.saved(error);
         batch.unshared
     }
