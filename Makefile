@@ -12,8 +12,8 @@ BUILT_RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 # Compiling cargo-deny takes minutes, so a build of it is kept.
 DENY := $(or $(shell command -v cargo-deny),.cache/bin/cargo-deny)
 
-.PHONY: help setup setup-load build release demo demo-selftest test test-redis property flood fuzz check lint docs deny advisories schema \
-	bench bench-limits bench-overload load clean
+.PHONY: help setup setup-load setup-cache build release demo demo-selftest test test-redis property flood fuzz check lint docs deny advisories schema \
+	bench bench-cache bench-limits bench-overload load clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ setup: ## Install what is missing to build and test: redis-server, postgresql, a
 
 setup-load: setup ## Install what load tests need besides: wrk, openssl
 	@.ci/setup wrk openssl
+
+# Debian keeps them out of the PATH of users. Measurements go on without them, and say so.
+setup-cache: setup-load ## Install what `bench-cache` needs besides: nginx-light, haproxy
+	@PATH="$$PATH:/usr/sbin" .ci/setup nginx haproxy || \
+		echo "setup-cache: no NGINX or no HAProxy: bench-cache skips what is missing" >&2
 
 build: setup ## Build everything, for development
 	cargo build $(WORKSPACE)
@@ -103,6 +108,10 @@ bench: setup-load release ## Measure the pure path (criterion) and the whole gat
 load: setup-load release ## Only the second half of `bench`: CPU per request beside bare Pingora
 	cargo build --release --package tidegate-loadtest --bins
 	$(BUILT_RELEASE)/compare
+
+bench-cache: setup-cache release ## What a cache hit costs, beside NGINX, HAProxy and a bare Pingora
+	cargo build --release --package tidegate-loadtest --bins
+	$(BUILT_RELEASE)/cache_bench
 
 bench-limits: setup-load release ## What a limit costs: none, counted on the node, leased, exact
 	cargo build --release --package tidegate-loadtest --bins

@@ -3,7 +3,8 @@
 //! Policies never read a clock: they take a [`Moment`] as an argument, so that tests decide what
 //! time it is. Only the outer layers (`proxy`, `live`, `admin`, `server`, `cli`) call [`now`],
 //! and `auth::keyset::source`, `auth::revocation::upkeep` and `upstream::discovery`, which keep
-//! keys, revocations and endpoints fresh in the background.
+//! keys, revocations and endpoints fresh in the background, and `cache::shared`, which Pingora
+//! calls without a time.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

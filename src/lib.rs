@@ -13,7 +13,7 @@
 //! | 3 | [`decide`]: one request in, one decision out; no clock, no network |
 //! | 2 | [`snapshot`]: the compiled, immutable configuration |
 //! | 1 | [`wire`], [`routing`], [`action`], [`shape`]: one policy each |
-//! | 1 | [`auth`], [`limit`], [`cache`], [`upstream`]: one policy each |
+//! | 1 | [`auth`], [`limit`], [`cache`], [`compress`], [`upstream`]: one policy each |
 //! | 0 | [`model`], [`fault`], [`clock`], [`edge`], [`telemetry`]: words, facts, the request |
 //! | 0 | [`link`]: connections to Redis |
 
@@ -27,6 +27,7 @@ pub mod telemetry;
 pub mod action;
 pub mod auth;
 pub mod cache;
+pub mod compress;
 pub mod limit;
 pub mod routing;
 pub mod shape;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const GROUND: &[&str] = &["clock", "fault", "model", "edge", "telemetry", "link"];
 /// Layer 1: one policy each. Siblings are strangers.
 const POLICIES: &[&str] =
-    &["wire", "routing", "action", "shape", "auth", "limit", "cache", "upstream"];
+    &["wire", "routing", "action", "shape", "auth", "limit", "cache", "compress", "upstream"];
 
 /// Which module may import which. An arrow that is not here goes up.
 fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
@@ -49,11 +49,21 @@ const CONFINED: &[(&str, &[&str])] = &[
             "src/limit/news.rs",
             "src/link/",
             "src/auth/",
+            "src/cache/shared/calls.rs",
+            "src/cache/purge/fleet.rs",
         ],
     ),
     ("sqlx::", &["src/auth/database/"]),
-    ("sfv::", &["src/auth/message_signature/", "src/auth/headers/", "src/limit/headers/tests.rs"]),
-    ("reqwest::", &["src/auth/", "src/upstream/discovery/", "src/cli/limits/client.rs"]),
+    (
+        "sfv::",
+        &[
+            "src/cache/",
+            "src/auth/message_signature/",
+            "src/auth/headers/",
+            "src/limit/headers/tests.rs",
+        ],
+    ),
+    ("reqwest::", &["src/auth/", "src/upstream/discovery/", "src/cli/client.rs"]),
     ("hickory_resolver::", &["src/upstream/discovery/"]),
     ("jsonwebtoken::", &["src/auth/"]),
     ("ring::", &["src/auth/"]),
@@ -77,6 +87,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("serde_yaml::", &["src/model/"]),
     ("maxminddb::", &["src/routing/geo.rs"]),
     ("notify::", &["src/live/watch.rs", "src/upstream/discovery/file.rs"]),
+    ("flate2::", &["src/compress/"]),
+    ("brotli::", &["src/compress/"]),
+    ("zstd::", &["src/compress/", "src/cache/shared/codec/body.rs"]),
     ("pingora_limits::", &["src/limit/"]),
     ("pingora_ketama::", &["src/upstream/selection/"]),
     ("pingora_load_balancing::", &["src/upstream/"]),
@@ -92,6 +105,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "src/admin/",
             "src/auth/keyset/source",
             "src/auth/revocation/upkeep.rs",
+            "src/cache/shared/",
             "src/upstream/discovery/",
         ],
     ),

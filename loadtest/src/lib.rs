@@ -14,6 +14,8 @@
 //! | [`process`] | processes on chosen processors, their processor time, their end |
 //! | [`client`] | a client that keeps its connection, for latency at a steady rate |
 //! | [`probe`] | one request at a time: readiness, metrics |
+//! | [`start`] | the programs that measurements start |
+//! | [`rival`] | caches on the same load: the gateway's, NGINX's, `HAProxy`'s |
 //! | [`target`] | what is measured, and the proof that it did what its name says |
 //! | [`wrk`] | the load generator |
 //! | [`report`] | medians and the table |
@@ -26,6 +28,8 @@ pub mod origin_wire;
 pub mod probe;
 pub mod process;
 pub mod report;
+pub mod rival;
+pub mod start;
 pub mod target;
 pub mod token;
 pub mod wrk;

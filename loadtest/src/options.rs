@@ -134,7 +134,8 @@ fn kind(name: &str) -> Result<Kind> {
     })
 }
 
-fn positive(option: &str, value: &str) -> Result<u32> {
+/// Reads a number above zero.
+pub fn positive(option: &str, value: &str) -> Result<u32> {
     let number: u32 = value.parse().context(format_args!("{option} {value}"))?;
     if number == 0 { Err(Error::new(format!("{option} is 0"))) } else { Ok(number) }
 }

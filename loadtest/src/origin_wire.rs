@@ -3,11 +3,28 @@
 //! It decides where a request ends and nothing that would take time. What it does not expect is
 //! an error, never a guess: a measurement with a misread request is worth nothing.
 
+use std::borrow::Cow;
+use std::cell::Cell;
+
 /// Largest header block accepted, in bytes; tokens make them large.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Targets that begin with this are answered with an answer that caches may keep.
 pub const CACHEABLE: &[u8] = b"/cacheable";
+
+/// The target that is answered with the number of requests so far, itself not among them.
+pub const COUNT: &[u8] = b"/count";
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// An answer that nobody may keep.
+    Fresh,
+    /// An answer that caches may keep.
+    Kept,
+    /// The number of requests so far.
+    Count,
+}
 
 /// What a buffer begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +42,8 @@ pub enum Parsed {
 pub struct Request {
     /// Bytes it takes in the buffer.
     pub bytes: usize,
-    /// Whether caches may keep the answer.
-    pub cacheable: bool,
+    /// What it asks for.
+    pub asked: Asked,
     /// Whether the answer has a body: not to HEAD.
     pub body: bool,
     /// Whether the connection ends with the answer.
@@ -81,15 +98,20 @@ pub fn parse(buffer: &[u8]) -> Parsed {
             _ => {}
         }
     }
-    let cacheable = target.starts_with(CACHEABLE);
-    Parsed::Request(Request { bytes: end + 4, cacheable, body, close })
+    let asked = match target {
+        _ if target.starts_with(CACHEABLE) => Asked::Kept,
+        COUNT => Asked::Count,
+        _ => Asked::Fresh,
+    };
+    Parsed::Request(Request { bytes: end + 4, asked, body, close })
 }
 
-/// The answers, ready to be sent.
+/// The answers, ready to be sent, and how many were.
 #[derive(Debug)]
 pub struct Answers {
     kept: Answer,
     fresh: Answer,
+    sent: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -99,29 +121,38 @@ struct Answer {
 }
 
 impl Answers {
-    /// Answers with a body of that many bytes.
+    /// Answers with a body of that many bytes, and with headers beside its own: `Name: value`.
     #[must_use]
-    pub fn new(body_bytes: usize) -> Self {
+    pub fn new(body_bytes: usize, headers: &[String]) -> Self {
         Self {
-            kept: Answer::new(body_bytes, "public, max-age=3600"),
-            fresh: Answer::new(body_bytes, "no-store"),
+            kept: Answer::new(body_bytes, "public, max-age=3600", headers),
+            fresh: Answer::new(body_bytes, "no-store", headers),
+            sent: Cell::new(0),
         }
     }
 
-    /// The answer to a request.
+    /// The answer to a request, which counts it.
     #[must_use]
-    pub fn to(&self, request: Request) -> &[u8] {
-        let answer = if request.cacheable { &self.kept } else { &self.fresh };
-        if request.body { &answer.whole } else { answer.whole.split_at(answer.head).0 }
+    pub fn to(&self, request: Request) -> Cow<'_, [u8]> {
+        let answer = match request.asked {
+            Asked::Kept => &self.kept,
+            Asked::Fresh => &self.fresh,
+            Asked::Count => return Cow::Owned(count(self.sent.get())),
+        };
+        self.sent.set(self.sent.get() + 1);
+        let whole = answer.whole.as_slice();
+        Cow::Borrowed(if request.body { whole } else { whole.split_at(answer.head).0 })
     }
 }
 
 impl Answer {
-    fn new(body_bytes: usize, cache_control: &str) -> Self {
+    fn new(body_bytes: usize, cache_control: &str, headers: &[String]) -> Self {
+        let headers: String = headers.iter().flat_map(|header| [header, "\r\n"]).collect();
         let mut whole = format!(
             "HTTP/1.1 200 OK\r\n\
              Content-Type: application/octet-stream\r\n\
              Cache-Control: {cache_control}\r\n\
+             {headers}\
              Content-Length: {body_bytes}\r\n\r\n"
         )
         .into_bytes();
@@ -131,11 +162,17 @@ impl Answer {
     }
 }
 
+fn count(sent: u64) -> Vec<u8> {
+    let body = sent.to_string();
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PLAIN: Request = Request { bytes: 0, cacheable: false, body: true, close: false };
+    const PLAIN: Request = Request { bytes: 0, asked: Asked::Fresh, body: true, close: false };
 
     fn request(text: &str) -> Parsed {
         parse(text.as_bytes())
@@ -148,7 +185,8 @@ mod tests {
         let bytes = first.len();
         assert_eq!(request(&both), Parsed::Request(Request { bytes, ..PLAIN }));
         let rest = both.split_at(bytes).1;
-        let second = Request { bytes: rest.len() - 2, cacheable: true, body: false, close: true };
+        let second =
+            Request { bytes: rest.len() - 2, asked: Asked::Kept, body: false, close: true };
         assert_eq!(request(rest), Parsed::Request(second));
         assert_eq!(request("GE"), Parsed::Incomplete);
     }
@@ -181,13 +219,17 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_length_that_it_declares() {
-        let answers = Answers::new(1024);
+        let answers = Answers::new(1024, &["ETag: \"a\"".to_owned()]);
         let whole = answers.to(PLAIN);
         let head = answers.to(Request { body: false, ..PLAIN });
         assert_eq!(whole.len() - head.len(), 1024);
         assert!(head.ends_with(b"Content-Length: 1024\r\n\r\n"));
         assert!(head.windows(8).any(|word| word == b"no-store"));
-        let kept = answers.to(Request { cacheable: true, ..PLAIN });
+        let kept = answers.to(Request { asked: Asked::Kept, ..PLAIN });
         assert!(kept.windows(7).any(|word| word == b"max-age"));
+        assert!(kept.windows(11).any(|word| word == b"\r\nETag: \"a\""));
+        let counted = answers.to(Request { asked: Asked::Count, ..PLAIN });
+        assert_eq!(answers.to(Request { asked: Asked::Count, ..PLAIN }), counted);
+        assert!(counted.ends_with(b"\r\n\r\n3"));
     }
 }

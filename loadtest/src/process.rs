@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
@@ -102,6 +103,12 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
+    /// What both used.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { user: self.user + other.user, system: self.system + other.system }
+    }
+
     /// What was used since an earlier look.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Self {
@@ -112,7 +119,7 @@ impl CpuTime {
     }
 }
 
-/// A running process. It is killed when this value goes.
+/// A running process and those that it started. They are killed when this value goes.
 #[derive(Debug)]
 pub struct Process {
     name: &'static str,
@@ -154,13 +161,19 @@ impl Process {
         Ok(())
     }
 
-    /// Processor time used so far, by all its threads.
+    /// Processor time used so far by all its threads, by the processes that it started, and by
+    /// those among them that have ended.
     pub fn cpu_time(&self) -> Result<CpuTime> {
         let file = format!("/proc/{}/stat", self.pid);
         let text = std::fs::read_to_string(&file)
             .map_err(|_| Error::new(format!("{} has ended\n{}", self.name, self.log_tail())))?;
         let ticks_per_second = rustix::param::clock_ticks_per_second();
-        parse_stat(&text, ticks_per_second).context(file)
+        let own = parse_stat(&text, ticks_per_second).context(file)?;
+        let others = descendants(self.pid).into_iter().filter_map(|pid| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            parse_stat(&text, ticks_per_second)
+        });
+        Ok(others.fold(own, CpuTime::plus))
     }
 
     /// Memory that it holds, in bytes.
@@ -172,9 +185,24 @@ impl Process {
         kib.map(|kib| kib * 1024).context(file)
     }
 
-    /// Kills it and waits until it is gone.
+    /// Kills it and what it started, and waits until it is gone.
     pub async fn stop(mut self) -> Result<()> {
-        self.child.kill().await.context(format_args!("stop {}", self.name))
+        self.kill();
+        let ended = self.child.wait().await;
+        ended.map(|_| ()).context(format_args!("stop {}", self.name))
+    }
+
+    /// The process itself goes first: some start their workers again. It cannot have been waited
+    /// for yet, so that its number is still its own.
+    fn kill(&mut self) {
+        let others = descendants(self.pid);
+        // Whatever has ended by itself needs no killing.
+        let _ = self.child.start_kill();
+        for pid in others {
+            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
     }
 
     /// The last words of its log.
@@ -186,8 +214,39 @@ impl Process {
     }
 }
 
-/// Reads user and system time from `/proc/PID/stat`. The program's name is the second field and
-/// may hold spaces and parentheses, so fields are counted from its last parenthesis (proc(5)).
+impl Drop for Process {
+    fn drop(&mut self) {
+        // None when it was waited for; then its number may be another's by now.
+        if self.child.id().is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// The processes that a process started, and those that they started, as far as they run.
+fn descendants(pid: u32) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let parents: Vec<(u32, u32)> = entries
+        .filter_map(|entry| {
+            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (_, fields) = text.rsplit_once(')')?;
+            Some((pid, fields.split_ascii_whitespace().nth(1)?.parse().ok()?))
+        })
+        .collect();
+    let mut found = Vec::new();
+    let mut generation = vec![pid];
+    while !generation.is_empty() {
+        let next = parents.iter().filter(|(_, parent)| generation.contains(parent));
+        generation = next.map(|(pid, _)| *pid).filter(|pid| !found.contains(pid)).collect();
+        found.extend(&generation);
+    }
+    found
+}
+
+/// Reads user and system time from `/proc/PID/stat`, of the process and of its children that it
+/// has waited for. The program's name is the second field and may hold spaces and parentheses, so
+/// fields are counted from its last parenthesis (proc(5)).
 fn parse_stat(text: &str, ticks_per_second: u64) -> Option<CpuTime> {
     let (_, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
@@ -195,7 +254,8 @@ fn parse_stat(text: &str, ticks_per_second: u64) -> Option<CpuTime> {
         let ticks: u64 = fields.next()?.parse().ok()?;
         Some(Duration::from_nanos(ticks * (1_000_000_000 / ticks_per_second.max(1))))
     };
-    Some(CpuTime { user: time()?, system: time()? })
+    let own = CpuTime { user: time()?, system: time()? };
+    Some(own.plus(CpuTime { user: time()?, system: time()? }))
 }
 
 #[cfg(test)]
@@ -204,9 +264,9 @@ mod tests {
 
     #[test]
     fn processor_time_is_found_behind_any_program_name() {
-        let text = "42 (a) S 1 (x) R 1 2 3 4 5 6 7 8 9 10 150 25 0 0 20 0 1 0 100";
+        let text = "42 (a) S 1 (x) R 1 2 3 4 5 6 7 8 9 10 150 20 1 5 20 0 1 0 100";
         let time = parse_stat(text, 100).unwrap();
-        assert_eq!(time.user, Duration::from_millis(1500));
+        assert_eq!(time.user, Duration::from_millis(1510));
         assert_eq!(time.system, Duration::from_millis(250));
         assert_eq!(parse_stat("42 (a) S 1", 100), None);
     }
@@ -215,6 +275,29 @@ mod tests {
     fn own_processor_time_can_be_read() {
         let text = std::fs::read_to_string("/proc/self/stat").unwrap();
         assert!(parse_stat(&text, rustix::param::clock_ticks_per_second()).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_a_process_started_is_accounted_and_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 100 & wait"]);
+        let mut process = Process::spawn("parent", command, folder.path()).unwrap();
+        let pid = process.pid;
+        process.ready(async || !descendants(pid).is_empty()).await.unwrap();
+        let child = descendants(pid).pop().unwrap();
+        assert!(process.cpu_time().is_ok());
+        process.stop().await.unwrap();
+        // Whoever inherits it may leave it as a zombie: `Z`.
+        let runs = || {
+            let text = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            text.rsplit_once(')').is_some_and(|(_, fields)| !fields.starts_with(" Z"))
+        };
+        let deadline = Instant::now() + START;
+        while runs() {
+            assert!(Instant::now() < deadline, "{child} still runs");
+            sleep(LOOK).await;
+        }
     }
 
     #[test]

@@ -25,9 +25,7 @@ impl Sample {
     /// Processor time per request in microseconds: user and system.
     #[must_use]
     pub fn per_request_us(&self) -> (f64, f64) {
-        let requests = as_float(self.tally.requests.max(1));
-        let us = |time: std::time::Duration| time.as_secs_f64() * 1e6 / requests;
-        (us(self.cpu.user), us(self.cpu.system))
+        per_request_us(&self.tally, self.cpu)
     }
 
     fn total_us(&self) -> f64 {
@@ -36,8 +34,22 @@ impl Sample {
     }
 
     fn requests_per_second(&self) -> f64 {
-        as_float(self.tally.requests) * 1e6 / as_float(self.tally.duration_us.max(1))
+        per_second(&self.tally)
     }
+}
+
+/// Processor time per request in microseconds: user and system.
+#[must_use]
+pub fn per_request_us(tally: &Tally, cpu: CpuTime) -> (f64, f64) {
+    let requests = as_float(tally.requests.max(1));
+    let us = |time: std::time::Duration| time.as_secs_f64() * 1e6 / requests;
+    (us(cpu.user), us(cpu.system))
+}
+
+/// Answers per second.
+#[must_use]
+pub fn per_second(tally: &Tally) -> f64 {
+    as_float(tally.requests) * 1e6 / as_float(tally.duration_us.max(1))
 }
 
 /// A row of the table: all runs of one target.
@@ -129,6 +141,22 @@ pub fn table(rows: &[Row]) -> String {
 /// What a reader needs to judge the figures: machine, versions, settings.
 #[must_use]
 pub fn circumstances(options: &Options, cores: Cores) -> String {
+    let redis = said("redis-server", &["--version"]);
+    let settings = format!(
+        "{} connections, {} thread(s), {} rounds of {} s, bodies of {} bytes, {} clients",
+        options.load.connections,
+        options.load.threads,
+        options.rounds,
+        options.seconds,
+        options.body_bytes,
+        options.clients
+    );
+    format!("{}- redis: {redis}\n- settings: {settings}\n", machine(cores))
+}
+
+/// The same without what only some runs use and have: when, what, on which machine.
+#[must_use]
+pub fn machine(cores: Cores) -> String {
     let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo
@@ -146,34 +174,24 @@ pub fn circumstances(options: &Options, cores: Cores) -> String {
         ("load before", read("/proc/loadavg").trim().to_owned()),
         ("processors", cores.describe()),
         ("wrk", said("wrk", &["-v"])),
-        ("redis", said("redis-server", &["--version"])),
-        (
-            "settings",
-            format!(
-                "{} connections, {} thread(s), {} rounds of {} s, bodies of {} bytes, \
-                 {} clients",
-                options.load.connections,
-                options.load.threads,
-                options.rounds,
-                options.seconds,
-                options.body_bytes,
-                options.clients
-            ),
-        ),
     ];
     lines.iter().fold(String::new(), |text, (key, value)| format!("{text}- {key}: {value}\n"))
 }
 
-/// The first line that a program says.
-fn said(program: &str, arguments: &[&str]) -> String {
+/// The first line that a program says, on standard output or, where that is empty, on the other.
+#[must_use]
+pub fn said(program: &str, arguments: &[&str]) -> String {
     let Ok(output) = Command::new(program).args(arguments).output() else {
         return "unknown".to_owned();
     };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let words = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    let text = String::from_utf8_lossy(&words).into_owned();
     text.lines().next().unwrap_or("unknown").trim().to_owned()
 }
 
-fn median(mut figures: Vec<f64>) -> Option<f64> {
+/// The figure in the middle; none of none.
+#[must_use]
+pub fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
     let upper = *figures.get(figures.len() / 2)?;
     if figures.len() % 2 == 1 {

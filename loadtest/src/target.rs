@@ -7,12 +7,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::document::{self, HOST, Place};
 use crate::options::Options;
 use crate::probe;
-use crate::process::{Core, Cores, CpuTime, Process};
+use crate::process::{Cores, CpuTime, Process};
+use crate::start;
 use crate::token::Issuer;
 use crate::wrk::{Request, Tally, Wrk};
 use crate::{Context, Error, Result};
@@ -229,8 +229,8 @@ impl Setting {
         let orders = orders(&issuer)?;
         let first_order = orders.first().cloned().context("no requests")?;
         let (origin, origin_process) =
-            start_origin(cores, folder, &origin_program, options.body_bytes).await?;
-        let (redis, redis_process) = start_redis(cores, folder).await?;
+            start::origin(cores, folder, &origin_program, options.body_bytes, &[]).await?;
+        let (redis, redis_process) = start::redis(cores, folder).await?;
         Ok(Self {
             cores,
             gateway,
@@ -277,11 +277,8 @@ impl Setting {
     }
 
     async fn bare(&self) -> Result<Target> {
-        let address = probe::free_address().await?;
-        let mut command = self.cores.command(Core::Measured, &self.bare_proxy);
-        command.arg(address.to_string()).arg(self.origin.to_string()).arg("1");
-        let mut process = Process::spawn("bare", command, &self.folder)?;
-        process.ready(async || probe::accepts(address).await).await?;
+        let (address, process) =
+            start::bare(self.cores, &self.folder, &self.bare_proxy, self.origin).await?;
         Ok(Target {
             kind: Kind::Bare,
             address,
@@ -311,20 +308,8 @@ impl Setting {
             Kind::Exact => document::limited(&place, "exact"),
             Kind::Bare | Kind::Plain | Kind::Open | Kind::Unlimited => document::plain(&place),
         };
-        let file = place.file("yaml");
-        std::fs::write(&file, document).context(file.display())?;
-        let gateway = self.gateway.canonicalize().context(self.gateway.display())?;
-        let mut command = self.cores.command(Core::Measured, &gateway);
-        command.arg("run").arg(&file).current_dir(&self.folder);
-        let mut process = Process::spawn(kind.name(), command, &self.folder)?;
+        let process = start::gateway(self.cores, &self.gateway, &place, &document).await?;
         let admin = place.admin;
-        let is_ready = async || {
-            probe::get(admin, "/readyz", "Host: localhost\r\n")
-                .await
-                .is_ok_and(|answer| answer.status == 200)
-        };
-        process.ready(is_ready).await?;
-        process.ready(async || probe::accepts(place.address).await).await?;
         let access_log = matches!(kind, Kind::Full | Kind::Local);
         Ok(Target {
             kind,
@@ -462,36 +447,6 @@ impl Target {
     }
 }
 
-async fn start_origin(
-    cores: Cores,
-    folder: &Path,
-    program: &Path,
-    body_bytes: usize,
-) -> Result<(SocketAddr, Process)> {
-    let address = probe::free_address().await?;
-    let mut command = cores.command(Core::Load, program);
-    command.arg(address.to_string()).arg(body_bytes.to_string());
-    let mut process = Process::spawn("origin", command, folder)?;
-    process.ready(async || probe::accepts(address).await).await?;
-    Ok((address, process))
-}
-
-async fn start_redis(cores: Cores, folder: &Path) -> Result<(SocketAddr, Process)> {
-    if Command::new("redis-server").arg("--version").output().is_err() {
-        return Err(Error::new("redis-server is missing (Debian: apt-get install redis-server)"));
-    }
-    let address = probe::free_address().await?;
-    let mut command = cores.command(Core::Load, Path::new("redis-server"));
-    command
-        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"])
-        .args(["--port", &address.port().to_string()])
-        .arg("--dir")
-        .arg(folder);
-    let mut process = Process::spawn("redis", command, folder)?;
-    process.ready(async || probe::accepts(address).await).await?;
-    Ok((address, process))
-}
-
 /// Every caller asks for every path, callers in turn.
 fn orders(issuer: &Issuer) -> Result<Vec<Request>> {
     let tokens: Vec<String> = (0..CALLERS).map(|user| issuer.token(user)).collect::<Result<_>>()?;
@@ -520,7 +475,9 @@ fn clients(clients: usize) -> Vec<Request> {
     (0..DISTINCT).map(request).collect()
 }
 
-fn kept() -> Vec<Request> {
+/// Requests of what caches may keep.
+#[must_use]
+pub fn kept() -> Vec<Request> {
     (0..KEPT).map(|n| Request::get(kept_path(n))).collect()
 }
 

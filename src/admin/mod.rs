@@ -9,10 +9,13 @@
 //! | `/admin/discovery` | what is known of each source of endpoints, and since when |
 //! | `/admin/services` | every service: endpoints, health, circuit, retry budget |
 //! | `/admin/limits` | every limit, the limiter, and single counters; can be reset |
+//! | `/admin/cache` | kept answers of this node, single entries; can be purged (R149) |
 //! | `/admin/revocations` | credentials that are refused before their end; can be changed (R099) |
 //! | `/admin/config-version` | version, time and checksum of the configuration in force (R189) |
 
 mod answer;
+mod body;
+mod cache;
 mod limits;
 mod operator;
 mod revocations;
@@ -94,6 +97,8 @@ impl ServeHttp for Admin {
             self.revocations(session, (!id.is_empty()).then_some(id)).await
         } else if let Some(rest) = below(&path, limits::PATH) {
             self.limits(session, (!rest.is_empty()).then_some(rest)).await
+        } else if let Some(rest) = below(&path, cache::PATH) {
+            self.cache(session, (!rest.is_empty()).then_some(rest)).await
         } else {
             self.answer(&method, &path)
         };

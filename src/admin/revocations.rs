@@ -13,25 +13,20 @@
 //! tokens may be logged; tokens are never sent here.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use pingora::protocols::http::ServerSession;
 use serde_json::Value;
 
 use super::Admin;
 use super::answer::Answer;
+use super::body::json_body;
 use super::operator::{name, peer, problems, unread};
 use crate::clock;
 use crate::live::{Operator, Ordered, Refused};
 
 /// Where revocations are.
 pub(super) const PATH: &str = "/admin/revocations";
-
-/// Longest body, in bytes.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Longest time that a body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Admin {
     /// Answers a request for `/admin/revocations`, or for one of them by its id.
@@ -59,11 +54,7 @@ impl Admin {
     }
 
     async fn revoke(&self, session: &mut ServerSession, operator: Operator) -> Answer {
-        if !is_json(&session.req_header().headers) {
-            let why = "the content type is not application/json".to_owned();
-            return unread(session, problems(StatusCode::UNSUPPORTED_MEDIA_TYPE, &[why]));
-        }
-        let body = match body(session).await {
+        let body = match json_body(session).await {
             Ok(body) => body,
             Err(answer) => return unread(session, answer),
         };
@@ -121,55 +112,4 @@ fn log(what: &'static str, operator: Operator, peer: Option<SocketAddr>, ordered
     let peer = peer.map(|peer| peer.to_string());
     let Ordered { is_shared, is_kept, .. } = ordered;
     tracing::info!(by, peer, is_shared, is_kept, %revocation, "credentials: {what}");
-}
-
-/// Whether the body says that it is JSON. Pages of other sites cannot make a browser say so.
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
-}
-
-/// The body, read within bounds of size and time.
-async fn body(session: &mut ServerSession) -> Result<Vec<u8>, Answer> {
-    let refused = |status, why: String| Err(problems(status, &[why]));
-    let reading = async {
-        let mut body = Vec::new();
-        while body.len() <= BODY_BYTES_MAX {
-            match session.read_request_body().await {
-                Ok(Some(part)) => body.extend_from_slice(&part),
-                Ok(None) => return Ok(body),
-                Err(_) => {
-                    let why = "the body could not be read".to_owned();
-                    return refused(StatusCode::BAD_REQUEST, why);
-                }
-            }
-        }
-        let why = format!("the body is longer than {BODY_BYTES_MAX} bytes");
-        refused(StatusCode::PAYLOAD_TOO_LARGE, why)
-    };
-    tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(|_| {
-        refused(StatusCode::REQUEST_TIMEOUT, "the body took too long".to_owned())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn only_json_is_json() {
-        let says = |value: &'static str| {
-            let value = HeaderValue::from_static(value);
-            is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, value)]))
-        };
-        assert!(says("application/json"));
-        assert!(says("Application/JSON; charset=utf-8"));
-        for other in ["text/plain", "application/jsonx", "application/x-www-form-urlencoded", ""] {
-            assert!(!says(other), "{other}");
-        }
-        assert!(!is_json(&HeaderMap::new()));
-    }
 }

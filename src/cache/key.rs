@@ -11,8 +11,15 @@ use pingora_cache::CacheKey;
 use pingora_cache::key::HashBinary;
 use sha2::{Digest, Sha256};
 
-use super::{CachePolicy, query};
+use super::rules::control::RequestControl;
+use super::{CachePolicy, KeyHash};
 use crate::edge::Facts;
+
+mod body;
+pub(super) mod language;
+pub(super) mod query;
+
+pub use body::{QUERY_BODY_MAX, is_query};
 
 /// One factor of a key, in words, for explanations.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -24,33 +31,59 @@ pub struct Factor {
 }
 
 /// How a request uses the cache.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct CachePlan {
-    /// The encoded key: every factor with its length before it.
-    pub key: Vec<u8>,
+    /// The SHA-256 of the encoded key: every factor with its length before it (R145).
+    pub key: KeyHash,
+    /// Whether the key still lacks the request's body: see [`with_body`](Self::with_body).
+    pub lacks_body: bool,
+    /// What the client asks of kept answers.
+    pub(super) wants: RequestControl,
 }
 
 impl CachePlan {
-    /// The key in Pingora's form.
-    ///
-    /// The hash that entries are filed under is half of a SHA-256 (R145), given to Pingora ready
-    /// made: its own would be computed anew at every look.
+    /// The plan of a QUERY request with this body. Its key is made from the one that it has so far
+    /// and from the body's SHA-256: both are of fixed length, and no other key is made so.
+    #[must_use]
+    pub fn with_body(self, body: &[u8]) -> Self {
+        let mut hash = Sha256::new_with_prefix(b"tidegate, a key with a body");
+        hash.update(self.key);
+        hash.update(Sha256::digest(body));
+        Self { key: hash.finalize().into(), lacks_body: false, ..self }
+    }
+
+    /// The plan of somebody who knows the key and asks for nothing else.
+    #[must_use]
+    pub fn of(key: KeyHash) -> Self {
+        Self { key, lacks_body: false, wants: RequestControl::default() }
+    }
+
+    /// The key in Pingora's form. Entries are filed under the first half of it, given to Pingora
+    /// ready made, and compared by the whole.
     #[must_use]
     pub fn pingora_key(&self) -> CacheKey {
         let mut key = CacheKey::new(self.key.as_slice(), "");
-        key.set_primary_bin_override(self.hash());
+        let half: HashBinary = std::array::from_fn(|at| self.key.get(at).copied().unwrap_or(0));
+        key.set_primary_bin_override(half);
         key
     }
 
-    /// The key as it is shown: the 128 bits that entries are filed under, in hexadecimal.
+    /// A part of the key, for counting how many there are.
     #[must_use]
-    pub fn digest(&self) -> String {
-        format!("{:032x}", u128::from_be_bytes(self.hash()))
+    pub fn short(&self) -> u64 {
+        self.key.last_chunk().map_or(0, |last| u64::from_be_bytes(*last))
     }
 
-    fn hash(&self) -> HashBinary {
-        let digest = Sha256::digest(&self.key);
-        std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default())
+    /// Whether the client wants nothing but what is kept (`only-if-cached`).
+    #[must_use]
+    pub const fn is_only_if_cached(&self) -> bool {
+        self.wants.only_if_cached
+    }
+
+    /// The key as it is shown: 64 hexadecimal digits.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        hex(&self.key)
     }
 }
 
@@ -63,21 +96,28 @@ pub fn consider(policy: &CachePolicy, facts: &Facts<'_>) -> Option<CachePlan> {
     }
     let mut encoder = Encoder::new();
     policy.visit(facts, |name, value| encoder.push(name, value));
-    Some(CachePlan { key: encoder.finish() })
+    let wants = RequestControl::of(facts.view.headers);
+    let lacks_body = is_query(facts.view.method);
+    Some(CachePlan { key: Sha256::digest(encoder.finish()).into(), lacks_body, wants })
 }
 
 /// Why a request does not use the cache, in words for explanations; none when it does.
 #[must_use]
 pub fn bypass(policy: &CachePolicy, facts: &Facts<'_>) -> Option<&'static str> {
     let headers = facts.view.headers;
-    if !matches!(*facts.view.method, http::Method::GET | http::Method::HEAD) {
-        return Some("only GET and HEAD are answered from the cache");
+    let query = is_query(facts.view.method);
+    if !query && !matches!(*facts.view.method, http::Method::GET | http::Method::HEAD) {
+        return Some("only GET, HEAD and QUERY are answered from the cache");
     }
     if headers.contains_key(header::UPGRADE) {
         return Some("the request asks to change the protocol");
     }
     let is_empty = |length: &http::HeaderValue| length.as_bytes() == b"0";
-    if headers.contains_key(header::TRANSFER_ENCODING)
+    if query {
+        if let Some(reason) = body::unfit(headers) {
+            return Some(reason);
+        }
+    } else if headers.contains_key(header::TRANSFER_ENCODING)
         || headers.get(header::CONTENT_LENGTH).is_some_and(|length| !is_empty(length))
     {
         return Some("the request has a body, which the answer may depend on");
@@ -86,8 +126,8 @@ pub fn bypass(policy: &CachePolicy, facts: &Facts<'_>) -> Option<&'static str> {
     if headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_UNMODIFIED_SINCE) {
         return Some("the request has a precondition that only the service can check");
     }
-    if let Some(reason) = refused_by_client(headers) {
-        return Some(reason);
+    if RequestControl::of(headers).no_store && policy.heeds_client {
+        return Some("the request says no-store");
     }
     // Never share by absence: a caller without the fact is nobody, not one of many.
     if policy.tenant && tenant(facts).is_none() {
@@ -100,22 +140,6 @@ pub fn bypass(policy: &CachePolicy, facts: &Facts<'_>) -> Option<&'static str> {
         return Some("the query holds `;`, which some services read as a separator");
     }
     None
-}
-
-/// Request directives of RFC 9111 section 5.2.1 that want no stored answer. `no-cache` and
-/// `max-age=0` ask for one that the service has just confirmed; the request goes there.
-fn refused_by_client(headers: &http::HeaderMap) -> Option<&'static str> {
-    headers
-        .get_all(header::CACHE_CONTROL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .find_map(|directive| match directive.trim() {
-            word if word.eq_ignore_ascii_case("no-store") => Some("the request says no-store"),
-            word if word.eq_ignore_ascii_case("no-cache") => Some("the request says no-cache"),
-            word if word.eq_ignore_ascii_case("max-age=0") => Some("the request says max-age=0"),
-            _ => None,
-        })
 }
 
 fn tenant<'a>(facts: &Facts<'a>) -> Option<&'a str> {
@@ -151,8 +175,13 @@ impl CachePolicy {
     /// Shows every factor, name and value, in the order of the key.
     fn visit(&self, facts: &Facts<'_>, mut factor: impl FnMut(&str, &str)) {
         let view = facts.view;
-        // GET and HEAD share: Pingora fills with GET and answers HEAD from the same entry.
-        factor("method", "GET");
+        if is_query(view.method) {
+            factor("method", "QUERY");
+            body::visit(view.headers, &mut factor);
+        } else {
+            // These share: Pingora fills with GET and answers HEAD from the same entry.
+            factor("method", "GET");
+        }
         factor("scheme", view.scheme.as_str());
         factor("host", &view.host);
         factor("path", &view.path);
@@ -170,6 +199,14 @@ impl CachePolicy {
         {
             factor("provider", provider);
             factor("user", subject);
+        }
+        if self.scopes
+            && let Some(identity) = facts.identity
+        {
+            let mut scopes: Vec<&str> = identity.scopes.iter().map(AsRef::as_ref).collect();
+            scopes.sort_unstable();
+            scopes.dedup();
+            factor("scopes", &scopes.join(" "));
         }
         if let Some(language) = self.languages.prefer(view.headers) {
             factor("language", &language.tag);

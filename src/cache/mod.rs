@@ -11,23 +11,34 @@
 //! revalidating, ranges.
 
 mod admit;
-mod entry;
-mod fill;
 mod key;
-mod language;
+mod note;
 mod policy;
-mod query;
-mod shard;
+mod purge;
+mod reuse;
+mod rules;
+mod shared;
 mod status;
 mod store;
-mod vary;
+mod underway;
+mod verify;
 mod weighted;
 
-pub use admit::{admit_response, variance};
-pub use key::{CachePlan, Factor, bypass, consider};
+pub use admit::{Admitted, Arrival, admit_response, variance};
+pub use key::{CachePlan, Factor, QUERY_BODY_MAX, bypass, consider, is_query};
+pub use note::{Judged, KeyHash, Note};
 pub use policy::CachePolicy;
-pub use status::CacheStatus;
-pub use store::{CacheBackend, MAX_OBJECT_BYTES, MemoryStore};
+pub use purge::{
+    By, Made, Order, PurgeReport, Purges, STRIPPED, Tag, TagTemplates, Tagged, Target, Told, Url,
+    Verdict, invalidated_by, prefix_tag, tags_of, url_tags,
+};
+pub use reuse::{Reuse, Why, reuse};
+pub use shared::{FromShared, Ledger, Tiered, check_store};
+pub use status::{CacheStatus, Forward, StatusLine};
+pub use store::{BodyLimit, CacheBackend, MAX_OBJECT_BYTES, MemoryStore, note_of};
+
+pub use underway::{NoTurn, Turn, Underway};
+pub use verify::{Finding, Leaks, Print, Printer, Sighting};
 
 #[cfg(test)]
 mod fixtures;

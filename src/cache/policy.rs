@@ -2,31 +2,43 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 
-use super::language::Languages;
+use super::key::language::Languages;
+use super::purge::TagTemplates;
+use super::rules::storable::Terms;
 use super::store::MAX_OBJECT_BYTES;
-use crate::model::{self, CacheQuery, Problem, Problems};
+use crate::edge::Facts;
+use crate::model::{self, CacheQuery, Problem, Problems, Span};
 
 /// What a route keeps.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each stands for a key of the configuration")]
 pub struct CachePolicy {
-    /// How long an answer is fresh when the service does not say.
-    pub ttl: Duration,
     /// Largest body kept, in bytes.
     pub max_body_bytes: u64,
+    /// How long requests wait for one that fetches the same answer.
+    pub lock_timeout: Duration,
+    /// Whether answers are kept in this node's memory only.
+    pub local: bool,
+    /// Whether clients may ask for fresher answers than the service promised.
+    pub(super) heeds_client: bool,
+    /// What the route says of answers that do not say it themselves.
+    pub(super) terms: Terms,
+    /// How many of a hundred hits are fetched anew and compared; 0 for none.
+    pub verify: u32,
     /// Name of the route, a factor of every key.
     pub(super) route: Box<str>,
     pub(super) query: Query,
     pub(super) tenant: bool,
     pub(super) user: bool,
+    pub(super) scopes: bool,
     pub(super) languages: Languages,
     pub(super) headers: Box<[KeyHeader]>,
-    /// Whether the configuration says who may share answers to requests with credentials: the
+    /// What its answers can be purged by.
+    pub(super) tags: TagTemplates,
     /// The header that carries API keys: a credential like `Authorization`.
     pub(super) api_key: HeaderName,
-    /// key tells callers apart, or `shared: true` lets all of them.
-    pub(super) sharing_settled: bool,
 }
 
 /// Which query parameters count.
@@ -35,6 +47,7 @@ pub(super) enum Query {
     All,
     None,
     Names(Box<[Box<str>]>),
+    Except(Box<[Box<str>]>),
 }
 
 /// A request header that counts, with the names of its factor.
@@ -62,21 +75,52 @@ impl CachePolicy {
         let errors_before = errors(problems);
         check_identity(model, authenticated, path, problems);
         check_numbers(model, path, problems);
+        check_verify(model, authenticated, path, problems);
         let query = compile_query(&model.key.query, path, problems);
         let languages = compile_languages(&model.key.language, path, problems);
         let headers = compile_headers(&model.key.headers, api_key, path, problems);
         (errors(problems) == errors_before).then(|| Self {
-            ttl: model.ttl.get(),
             max_body_bytes: model.max_body_bytes.get(),
+            lock_timeout: model.lock_timeout.get(),
+            local: model.local,
+            heeds_client: !model.ignore_request_control,
+            terms: terms(model),
+            verify: model.verify.map_or(0, model::Percent::get),
             route: route.into(),
             query,
             tenant: model.key.tenant,
             user: model.key.user,
+            scopes: model.key.scopes,
             languages,
             headers,
+            tags: TagTemplates::default(),
             api_key: api_key.clone(),
-            sharing_settled: model.shared || model.key.user || model.key.tenant,
         })
+    }
+
+    /// With what its answers can be purged by.
+    #[must_use]
+    pub fn with_tags(self, tags: TagTemplates) -> Self {
+        Self { tags, ..self }
+    }
+
+    /// The tenant that an entry belongs to alone: its caller's, where the key tells tenants or
+    /// users apart. A purge that is limited to a tenant reaches only what is the tenant's own.
+    #[must_use]
+    pub fn tenant_of<'a>(&self, facts: &Facts<'a>) -> Option<&'a str> {
+        let is_own = self.tenant || self.user;
+        let tenant = facts.identity.filter(|_| is_own)?.tenant_id.as_deref()?;
+        (!tenant.is_empty()).then_some(tenant)
+    }
+
+    /// Whether a key is made of nothing but the URI: what is not there under it is not there at
+    /// all.
+    #[must_use]
+    pub fn is_by_uri(&self) -> bool {
+        matches!(self.query, Query::All)
+            && !(self.tenant || self.user || self.scopes)
+            && self.headers.is_empty()
+            && self.languages.is_empty()
     }
 }
 
@@ -111,12 +155,57 @@ fn check_identity(model: &model::Cache, authenticated: bool, path: &str, problem
     }
 }
 
+/// Answers are compared between callers, so there must be some that share answers.
+fn check_verify(model: &model::Cache, authenticated: bool, path: &str, problems: &mut Problems) {
+    if model.verify.is_none() || (authenticated && !model.key.user) {
+        return;
+    }
+    problems.push(
+        Problem::warning(
+            "cache.verify",
+            format!("{path}.verify"),
+            "no two callers share an answer of this route, so there is nothing to compare",
+        )
+        .help("leave `verify` out; it is for routes with `auth` and without `key: {user: true}`"),
+    );
+}
+
 fn check_numbers(model: &model::Cache, path: &str, problems: &mut Problems) {
-    if !(MIN_TTL..=MAX_TTL).contains(&model.ttl.get()) {
+    let statuses =
+        model.statuses.0.iter().map(|(status, span)| (format!("statuses.{status}"), span));
+    let spans = [("ttl", Some(&model.ttl)), ("forceTtl", model.force_ttl.as_ref())];
+    let spans = spans.into_iter().filter_map(|(name, span)| Some((name.to_owned(), span?)));
+    for (name, span) in spans.chain(statuses) {
+        if !(MIN_TTL..=MAX_TTL).contains(&span.get()) {
+            problems.push(Problem::error(
+                "cache.ttl",
+                format!("{path}.{name}"),
+                "the time that an answer is fresh lies between 1s and 7d",
+            ));
+        }
+    }
+    for status in model.statuses.0.keys().filter(|status| !is_kept_if_named(**status)) {
+        let what = format!("answers with {status} cannot be kept by a status alone");
+        problems.push(
+            Problem::error("cache.status", format!("{path}.statuses.{status}"), what)
+                .help("a whole, final answer: 200 to 599, without 206 and 304"),
+        );
+    }
+    for (name, span) in [
+        ("heuristicMax", model.heuristic_max),
+        ("staleWhileRevalidate", model.stale_while_revalidate),
+        ("staleIfError", model.stale_if_error),
+    ] {
+        if span.is_some_and(|span| span.get() > MAX_TTL) {
+            let place = format!("{path}.{name}");
+            problems.push(Problem::error("cache.ttl", place, "at most 7d"));
+        }
+    }
+    if !(MIN_LOCK..=MAX_LOCK).contains(&model.lock_timeout.get()) {
         problems.push(Problem::error(
-            "cache.ttl",
-            format!("{path}.ttl"),
-            "the time that an answer is fresh lies between 1s and 7d",
+            "cache.lock",
+            format!("{path}.lockTimeout"),
+            "the time to wait for another request lies between 10ms and 60s",
         ));
     }
     if !(1..=MAX_OBJECT_BYTES).contains(&model.max_body_bytes.get()) {
@@ -132,7 +221,7 @@ fn compile_query(query: &CacheQuery, path: &str, problems: &mut Problems) -> Que
     let names = match query {
         CacheQuery::All => return Query::All,
         CacheQuery::None => return Query::None,
-        CacheQuery::Names(names) => names,
+        CacheQuery::Names(names) | CacheQuery::Except(names) => names,
     };
     let place = format!("{path}.key.query");
     if names.is_empty() {
@@ -151,7 +240,12 @@ fn compile_query(query: &CacheQuery, path: &str, problems: &mut Problems) -> Que
         };
         problems.push(Problem::error("cache.query", format!("{place}[{index}]"), wrong));
     }
-    Query::Names(names.iter().map(|name| name.as_str().into()).collect())
+    let compiled = names.iter().map(|name| name.as_str().into()).collect();
+    if matches!(query, CacheQuery::Except(_)) {
+        Query::Except(compiled)
+    } else {
+        Query::Names(compiled)
+    }
 }
 
 fn compile_languages(tags: &[String], path: &str, problems: &mut Problems) -> Languages {
@@ -226,6 +320,35 @@ pub(super) const CREDENTIALS: [&str; 4] =
 
 /// Identity headers of the default contract with services (R106).
 const IDENTITY: [&str; 2] = ["x-tenant-id", "x-user-id"];
+
+/// What a route says of answers that do not say it themselves.
+fn terms(model: &model::Cache) -> Terms {
+    let seconds = |span: Span| u32::try_from(span.get().as_secs()).unwrap_or(u32::MAX);
+    let named = model.statuses.0.iter();
+    let statuses = named
+        .filter_map(|(status, span)| Some((StatusCode::from_u16(*status).ok()?, seconds(*span))))
+        .collect();
+    Terms {
+        ttl: seconds(model.ttl),
+        statuses,
+        guess: model.heuristic_max.map(seconds),
+        force: model.force_ttl.map(seconds),
+        stale: (
+            model.stale_while_revalidate.map_or(0, seconds),
+            model.stale_if_error.map_or(0, seconds),
+        ),
+        drops_cookies: model.drop_set_cookie,
+        sharing_settled: model.shared || model.key.user || model.key.tenant,
+    }
+}
+
+/// Whether an answer may be kept because its status is named.
+const fn is_kept_if_named(status: u16) -> bool {
+    matches!(status, 200..=599) && !matches!(status, 206 | 304)
+}
+
+const MIN_LOCK: Duration = Duration::from_millis(10);
+const MAX_LOCK: Duration = Duration::from_mins(1);
 
 const MIN_TTL: Duration = Duration::from_secs(1);
 const MAX_TTL: Duration = Duration::from_hours(7 * 24);

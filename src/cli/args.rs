@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod cache;
 mod keys;
 mod limits;
 
+pub(super) use cache::{CacheCommand, PurgeArgs, ShowArgs, WhyArgs};
 pub(super) use keys::{
     CreateKey, Expiry, KeysCommand, ListKeys, OneKey, RotateKey, SetTenant, Stored, TenantsCommand,
 };
@@ -41,6 +43,9 @@ pub(super) enum Command {
     Tenants(TenantsCommand),
     /// List limits, look at single counters, reset one, or try limits on an access log.
     Limits(LimitsArgs),
+    /// Look at kept answers, say why one is used or not, and purge them.
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
 }

@@ -11,7 +11,7 @@ use super::args::ExplainArgs;
 use super::{done, err, render};
 use crate::auth::{self, KeyRing, KeySource, Memory};
 use crate::clock;
-use crate::decide::{self, Assumed};
+use crate::decide::{self, Assumed, Explanation};
 use crate::edge::Connection;
 use crate::edge::Identity;
 use crate::live::{Candidate, Missing, judge};
@@ -24,6 +24,21 @@ pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
 }
 
 fn tell(args: &ExplainArgs) -> Result<String, String> {
+    let told = explained(args, false)?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&told).map_err(|error| format!("{error}\n"))?;
+        Ok(json + "\n")
+    } else {
+        Ok(render::text(&told, args.all))
+    }
+}
+
+/// What would happen to the request that the arguments describe; `tls` says whether it comes by
+/// TLS.
+///
+/// # Errors
+/// What is wrong with the configuration or the arguments.
+pub(super) fn explained(args: &ExplainArgs, tls: bool) -> Result<Explanation, String> {
     // An error here means that a provider is installed already, which is what is wanted.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = Arc::new(Metrics::new().map_err(|error| format!("{error}\n"))?);
@@ -32,16 +47,11 @@ fn tell(args: &ExplainArgs) -> Result<String, String> {
     let Some(Candidate { snapshot, .. }) = judged.candidate else {
         return Err(judged.loaded.render(&judged.problems));
     };
-    let assumed = assumed(args, &snapshot)?;
+    let mut assumed = assumed(args, &snapshot)?;
+    assumed.connection.tls = tls;
     let keys = keys(&snapshot, &metrics, wants_keys(&assumed))?;
     let memory = Memory::new(&metrics);
-    let told = decide::explain(&snapshot, &assumed, &keys, &memory, clock::now());
-    if args.json {
-        let json = serde_json::to_string_pretty(&told).map_err(|error| format!("{error}\n"))?;
-        Ok(json + "\n")
-    } else {
-        Ok(render::text(&told, args.all))
-    }
+    Ok(decide::explain(&snapshot, &assumed, &keys, &memory, clock::now()))
 }
 
 /// Whether there is a token that keys are needed for.

@@ -1,6 +1,5 @@
 //! `tidegate limits`.
 
-mod client;
 mod simulate;
 
 use std::fmt::Write;
@@ -9,10 +8,10 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::args::{LimitsArgs, LimitsCommand, OneCounter, Running};
+use super::client::{Client, Method};
 use super::done;
 use super::store::table;
 use crate::limit::script::KEY_VERSION;
-use client::{Client, Method};
 
 pub(super) fn limits(args: &LimitsArgs) -> ExitCode {
     match &args.command {

@@ -1,11 +1,13 @@
 //! The command line: `run`, `check`, `explain`, `headers`, `token`, `keys`, `tenants`,
-//! `limits`, `schema`.
+//! `limits`, `cache`, `schema`.
 //!
 //! Data goes to standard output, words about it to standard error. Exit codes: 0 done, 1 the
 //! configuration has errors, or the command failed or found nothing, 2 the command line is wrong.
 
 mod args;
+mod cache;
 mod check;
+mod client;
 mod explain;
 mod headers;
 mod keys;
@@ -35,6 +37,7 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => keys::keys(&command),
         Command::Tenants(command) => tenants::tenants(&command),
         Command::Limits(args) => limits::limits(&args),
+        Command::Cache(command) => cache::cache(&command),
         Command::Schema => {
             out(&format!("{:#}\n", crate::model::json_schema()));
             ExitCode::SUCCESS

@@ -19,6 +19,7 @@ pub use told::Explanation;
 use super::{Attempt, Choice, Outbound, Plan, find, learn, outbound::listed, plan, proved, query};
 use crate::action::Answer;
 use crate::auth::{self, Answers, Evidence, KeyRing, Memory};
+use crate::cache::CachePlan;
 use crate::clock::Moment;
 use crate::edge::{Connection, EdgeLimits, Facts, Identity, RequestId, RequestView, TraceContext};
 use crate::fault::{Fault, Reject};
@@ -242,7 +243,9 @@ fn taken(plan: &Plan, facts: &Facts<'_>, hide: &Hide<'_>) -> Vec<Taken> {
 fn kept(route: &Route, plan: &Plan, facts: &Facts<'_>) -> Option<Kept> {
     let policy = route.cache.as_ref()?;
     Some(Kept {
-        key: plan.cache.as_ref().map(crate::cache::CachePlan::digest),
+        // Without its body, the key of a QUERY is not known.
+        key: plan.cache.as_ref().filter(|plan| !plan.lacks_body).map(CachePlan::digest),
+        bypass: crate::cache::bypass(policy, facts),
         factors: policy.factors(facts),
     })
 }

@@ -173,6 +173,8 @@ faults! {
     StreamIdle 504 "upstream.stream_idle" "The service was silent for too long." failure;
     /// A stream or an upgraded connection went on for as long as its route allows.
     StreamTooLong 504 "upstream.stream_too_long" "The exchange went on for too long." routine;
+    /// The client wants nothing but what is kept (`only-if-cached`), and nothing kept answers it.
+    NotKept 504 "cache.not_kept" "No kept answer serves this request." routine;
     /// A redirect of the configuration would send the client to where it is.
     RedirectLoop 500 "route.redirect_loop" "This address leads to itself." failure;
     /// The gateway itself failed; any occurrence is a defect.

@@ -4,6 +4,7 @@
 //! keys, verified tokens, limiter, health, cache, metrics, log. A new configuration replaces the
 //! snapshot in one step; everything else stays, matched by name.
 
+mod cache;
 mod limits;
 mod operators;
 mod references;
@@ -13,6 +14,7 @@ mod retired;
 mod services;
 mod watch;
 
+pub use cache::{CacheReport, EntryReport, NotPurged, PurgeOrder, Purged};
 pub use limits::{
     CounterReport, LimitReport, LimitsReport, NoCounter, ResetReport, TierReport, Which,
 };
@@ -33,7 +35,7 @@ use retired::Retired;
 use crate::auth::Authenticator;
 /// What became of an order to revoke, for whoever hands it on.
 pub use crate::auth::{Ordered, Refused};
-use crate::cache::CacheBackend;
+use crate::cache::{CacheBackend, Leaks, Underway};
 use crate::clock::Moment;
 use crate::limit::Limiter;
 use crate::limit::fair::Door;
@@ -42,8 +44,11 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::{AccessLogWriter, Metrics, RouteMeters};
 use crate::upstream::Upstreams;
 
-/// What all cached answers together may weigh, in bytes.
-const CACHE_BYTES: u64 = 256 * 1024 * 1024;
+/// Entries renewed in the background at once; beyond it stale ones are used without.
+const RENEWALS: usize = 4096;
+
+/// Entries compared at once; beyond it hits are not looked at.
+const COMPARISONS: usize = 64;
 
 /// The state of a process.
 pub struct Live {
@@ -75,6 +80,12 @@ pub struct Live {
     pub upstreams: Upstreams,
     /// Kept answers.
     pub cache: CacheBackend,
+    /// Entries that are renewed in the background.
+    pub renewing: Arc<Underway>,
+    /// Entries that are compared with what the service says to another caller.
+    pub verifying: Arc<Underway>,
+    /// Entries that did not suit their callers.
+    pub leaks: Leaks,
     /// The access log.
     pub access_log: AccessLogWriter,
 }
@@ -104,6 +115,8 @@ impl Live {
             Authenticator::new(&metrics, config.server.state_directory.as_deref().map(Path::new));
         auth.adopt(&snapshot.providers, redis);
         upstreams.adopt(snapshot.upstreams());
+        let cache = CacheBackend::leak(config.cache.memory_bytes.get(), &metrics);
+        cache.configure(redis, &config.cache, now);
         let operators = Operators::new(&config.admin, admin_token.as_deref());
         let applied = Applied::of(&snapshot, now);
         applied.publish(None, &metrics, now);
@@ -124,7 +137,10 @@ impl Live {
             limiter,
             overload,
             upstreams,
-            cache: CacheBackend::leak(CACHE_BYTES, &metrics),
+            cache,
+            renewing: Underway::new(RENEWALS),
+            verifying: Underway::new(COMPARISONS),
+            leaks: Leaks::default(),
             access_log,
             metrics,
         })

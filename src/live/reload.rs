@@ -125,12 +125,13 @@ impl Live {
         let Some(candidate) = judged.candidate else { return Err(self.refuse(&judged.problems)) };
         self.report_restart_only(&candidate.config);
         self.look_up_first();
-        let Candidate { snapshot, redis, .. } = candidate;
+        let Candidate { snapshot, redis, config, .. } = candidate;
         self.versions.store(snapshot.version, Ordering::Relaxed);
         let redis = redis.as_ref();
         self.limiter.configure(redis);
         self.overload.configure(snapshot.overload.as_ref());
         self.auth.adopt(&snapshot.providers, redis);
+        self.cache.configure(redis, &config.cache, now);
         self.upstreams.adopt(snapshot.upstreams());
         let applied = Applied::of(&snapshot, now);
         self.retired.keep(self.current.swap(Arc::new(snapshot)));

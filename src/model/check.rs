@@ -30,6 +30,9 @@ const MATCH: &str = "Match";
 /// A condition inside a match, of which less than all means something else.
 const CONDITION: &str = "FieldMatch";
 
+/// A mapping whose keys are statuses.
+const STATUSES: &str = "Statuses";
+
 /// List items that others refer to by name, and that stay for this reason.
 const NAMED_ITEM: &str = "Version";
 
@@ -76,7 +79,7 @@ impl Checker {
                 return self.fields(mapping, fields, shape, at);
             }
             (Value::Mapping(mapping), Some(Keys::Free(entry)), _) => {
-                self.entries(mapping, entry, at);
+                self.entries(mapping, entry, shape.name == STATUSES, at);
                 return Verdict::Sound;
             }
             (Value::Sequence(items), _, Some(item)) => {
@@ -146,9 +149,21 @@ impl Checker {
         }
     }
 
-    fn entries(&mut self, mapping: &mut Mapping, shape: &Shape, at: &Trail<'_>) {
+    /// `numbered` mappings have numbers for keys, with quotes or without.
+    fn entries(&mut self, mapping: &mut Mapping, shape: &Shape, numbered: bool, at: &Trail<'_>) {
         mapping.retain(|key, value| {
-            let Some(name) = self.name_of(key, at) else { return false };
+            let number = key.as_u64().filter(|_| numbered).map(|number| number.to_string());
+            let name = match &number {
+                Some(number) => Some(number.as_str()),
+                None => self.name_of(key, at),
+            };
+            let Some(name) = name else { return false };
+            if numbered && name.parse::<u16>().is_err() {
+                let path = Trail::Key(at, name).to_string();
+                let problem = Problem::error("key.type", path, "this key is no status");
+                self.note(problem.help("write three digits, such as 404"));
+                return false;
+            }
             if self.value(value, shape, &Trail::Key(at, name)) == Verdict::Useless {
                 *value = neutral(shape);
             }

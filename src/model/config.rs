@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessLog, Admin, ApiKey, ApiKeyCarriers, ClientCertificates, Database, Geo, IdentityHeader,
-    IdentityProvider, IdentitySignature, Listener, MessageSignatures, Overload, Policies,
-    RateLimit, Redis, RequestPolicy, Revocation, Route, Server, Service, Signer, Tenant,
+    AccessLog, Admin, ApiKey, ApiKeyCarriers, CacheStore, ClientCertificates, Database, Geo,
+    IdentityHeader, IdentityProvider, IdentitySignature, Listener, MessageSignatures, Overload,
+    Policies, RateLimit, Redis, RequestPolicy, Revocation, Route, Server, Service, Signer, Tenant,
 };
 
 /// A Tidegate configuration.
@@ -43,6 +43,10 @@ pub struct Config {
     /// Redis for limits that several nodes share. Without it every limit counts on this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<Redis>,
+
+    /// The store of answers that routes keep (`policies.cache`).
+    #[serde(default)]
+    pub cache: CacheStore,
 
     /// Issuers whose tokens are accepted, by name.
     #[serde(default)]

@@ -16,6 +16,7 @@ mod action;
 mod attempts;
 mod authorization;
 mod balance;
+mod cache;
 mod config;
 mod discovery;
 mod identity;
@@ -57,6 +58,9 @@ pub use authorization::{
 pub use balance::{
     Balance, CheckKind, CircuitBreaker, Ejection, HealthCheck, LoadBalancing, RetryBudget,
 };
+pub use cache::{
+    Cache, CacheKey, CacheQuery, CacheStore, Coding, Compression, SharedStore, Statuses,
+};
 pub use config::Config;
 pub use discovery::{ConsulSource, Discovery, DnsRecord, DnsSource};
 pub use identity::{
@@ -81,8 +85,7 @@ pub use problem::{Problem, Problems, Severity};
 pub use protect::{AdaptiveConcurrency, Overload};
 pub use resolved::Resolved;
 pub use route::{
-    Cache, CacheKey, CacheQuery, FieldMatch, Match, Method, Policies, RequestPolicy, RetryOn,
-    Route, Split, Upstream,
+    FieldMatch, Match, Method, Policies, RequestPolicy, RetryOn, Route, Split, Upstream,
 };
 pub use scalar::{ByteSize, OneOrMany, Percent, Secret, Span};
 pub use schema::json_schema;

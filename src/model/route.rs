@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Auth, Authorization, ByteSize, Hedge, KeyPart, OneOrMany, Redirect, Respond, Rewrite, Rollout,
-    Span, Stream,
+    Auth, Authorization, ByteSize, Cache, Compression, Hedge, KeyPart, OneOrMany, Redirect,
+    Respond, Rewrite, Rollout, Stream,
 };
 
 /// A route.
@@ -216,6 +216,9 @@ pub struct Policies {
     /// Whether and how answers are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
+    /// Whether answers are compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// Whether `Authorization`, `Cookie` and API keys reach the service. Not by default on
     /// routes that authenticate; always on routes that do not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -236,60 +239,6 @@ pub enum RetryOn {
     /// `502`, with or without quotes: the service answered so. One of 429, 500, 502, 503, 504.
     /// Repeated once its `Retry-After` is over; not at all where that is too late.
     Status(u16),
-}
-
-/// Whether and how answers are kept.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Cache {
-    /// How long an answer is fresh when the service does not say.
-    pub ttl: Span,
-    /// What makes two requests different, beyond method, scheme, host and path.
-    pub key: CacheKey,
-    /// On a route that authenticates: `true` lets all callers share entries.
-    pub shared: bool,
-    /// Largest body kept.
-    pub max_body_bytes: ByteSize,
-}
-
-impl Default for Cache {
-    fn default() -> Self {
-        Self {
-            ttl: Span::from_secs(300),
-            key: CacheKey::default(),
-            shared: false,
-            max_body_bytes: ByteSize::new(1024 * 1024),
-        }
-    }
-}
-
-/// What makes two requests different.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct CacheKey {
-    /// `all` parameters (sorted), `none`, or a list of names. Without it, `all`.
-    pub query: CacheQuery,
-    /// The caller's tenant.
-    pub tenant: bool,
-    /// The caller.
-    pub user: bool,
-    /// Languages to tell apart: the first of these that `Accept-Language` prefers, else the
-    /// first of the list.
-    pub language: Vec<String>,
-    /// Request headers whose values are told apart.
-    pub headers: Vec<String>,
-}
-
-/// Which query parameters count.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum CacheQuery {
-    /// Every parameter.
-    #[default]
-    All,
-    /// No parameter.
-    None,
-    /// These parameters.
-    Names(Vec<String>),
 }
 
 /// Which requests are refused for their shape.

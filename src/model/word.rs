@@ -1,14 +1,18 @@
 //! Values that are one word, or something more: `auth`, `cache.key.query` and `retryOn`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::Span;
 use super::authorization::{Auth, AuthSettings};
-use super::route::{CacheQuery, RetryOn};
+use super::cache::{CacheQuery, Statuses};
+use super::route::RetryOn;
 
 impl<'de> Deserialize<'de> for Auth {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -60,7 +64,7 @@ impl<'de> Deserialize<'de> for CacheQuery {
         impl<'de> Visitor<'de> for QueryVisitor {
             type Value = CacheQuery;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`all`, `none`, or a list of parameter names")
+                f.write_str("`all`, `none`, a list of parameter names, or `{except: [NAME]}`")
             }
             fn visit_str<E: de::Error>(self, word: &str) -> Result<CacheQuery, E> {
                 match word {
@@ -76,8 +80,58 @@ impl<'de> Deserialize<'de> for CacheQuery {
                 }
                 Ok(CacheQuery::Names(names))
             }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<CacheQuery, A::Error> {
+                let mut except = None;
+                while let Some(key) = map.next_key::<String>()? {
+                    if key != "except" {
+                        return Err(de::Error::unknown_field(&key, &["except"]));
+                    }
+                    if except.replace(map.next_value()?).is_some() {
+                        return Err(de::Error::duplicate_field("except"));
+                    }
+                }
+                except.map(CacheQuery::Except).ok_or_else(|| de::Error::missing_field("except"))
+            }
         }
         deserializer.deserialize_any(QueryVisitor)
+    }
+}
+
+/// A status is a number to YAML, so it counts with quotes and without.
+impl<'de> Deserialize<'de> for Statuses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+        #[serde(untagged)]
+        enum Key {
+            Number(u16),
+            Text(String),
+        }
+        let named = BTreeMap::<Key, Span>::deserialize(deserializer)?;
+        let mut statuses = BTreeMap::new();
+        for (key, span) in named {
+            let status = match key {
+                Key::Number(status) => status,
+                Key::Text(text) => text.parse().map_err(|_| {
+                    de::Error::invalid_value(de::Unexpected::Str(&text), &"a status such as 404")
+                })?,
+            };
+            if statuses.insert(status, span).is_some() {
+                return Err(de::Error::custom(format_args!("status {status} is named twice")));
+            }
+        }
+        Ok(Self(statuses))
+    }
+}
+
+impl JsonSchema for Statuses {
+    fn schema_name() -> Cow<'static, str> {
+        "Statuses".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "additionalProperties": generator.subschema_for::<Span>()
+        })
     }
 }
 
@@ -87,6 +141,11 @@ impl Serialize for CacheQuery {
             Self::All => serializer.serialize_str("all"),
             Self::None => serializer.serialize_str("none"),
             Self::Names(names) => names.serialize(serializer),
+            Self::Except(names) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("except", names)?;
+                map.end()
+            }
         }
     }
 }
@@ -97,7 +156,22 @@ impl JsonSchema for CacheQuery {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "anyOf": [{"enum": ["all", "none"]}, {"type": "array", "items": {"type": "string"}}]
+            "anyOf": [
+                {"enum": ["all", "none"]},
+                {"type": "array", "items": {"type": "string"}},
+                {
+                    "type": "object",
+                    "properties": {
+                        "except": {
+                            "description": "Parameters that do not count.",
+                            "type": "array",
+                            "items": {"type": "string"}
+                        }
+                    },
+                    "required": ["except"],
+                    "additionalProperties": false
+                }
+            ]
         })
     }
 }

@@ -4,12 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use pingora::Error;
 use pingora::prelude::ErrorType;
 
+use super::caching::Caching;
+use super::compress::Running;
 use super::deadline::Deadline;
 use super::digest::SignedBody;
+use super::errand::Errand;
 use super::hedge::Leg;
 use super::stream::Patience;
 use crate::action::Upgrade;
@@ -54,6 +58,8 @@ pub struct RequestCtx {
     pub(super) owed: Option<Box<Owed>>,
     /// How the cache is used.
     pub(super) cache: Option<CachePlan>,
+    /// What is noted of the cache on the way.
+    pub(super) caching: Caching,
     /// What the cache did.
     pub(super) cache_status: Option<CacheStatus>,
     /// What the upstream copy needs.
@@ -98,8 +104,14 @@ pub struct RequestCtx {
     pub(super) hedged: bool,
     /// The exchange of a hedged request that this is.
     pub(super) leg: Option<Arc<Leg>>,
+    /// The errand for the cache that this is.
+    pub(super) errand: Option<Arc<Errand>>,
+    /// The answer, while it is being compressed.
+    pub(super) compressing: Option<Box<Running>>,
     /// Body bytes received from the client.
     pub(super) body_bytes: u64,
+    /// The body, where it was read for the key of its answer.
+    pub(super) query_body: Option<Bytes>,
     /// The body, where it is signed.
     pub(super) signed_body: Option<Box<SignedBody>>,
     /// Why the request is not served, once that is known.
@@ -124,6 +136,7 @@ impl RequestCtx {
             place: None,
             owed: None,
             cache: None,
+            caching: Caching::default(),
             cache_status: None,
             outbound: None,
             bucket: None,
@@ -146,11 +159,19 @@ impl RequestCtx {
             served_by: None,
             hedged: false,
             leg: None,
+            errand: None,
+            compressing: None,
             body_bytes: 0,
+            query_body: None,
             signed_body: None,
             refusal: None,
             _in_flight: InFlight::enter(&live.metrics.in_flight),
         }
+    }
+
+    /// Whether this is an exchange of the gateway's own, not a request of a client's.
+    pub(super) const fn is_own(&self) -> bool {
+        self.leg.is_some() || self.errand.is_some()
     }
 
     /// Keeps a refusal for `fail_to_proxy` and gives Pingora the error that leads there.
@@ -172,6 +193,13 @@ impl RequestCtx {
     }
 
     /// The fault, where the request is not served.
+    /// Whether its client is told the keys of kept answers.
+    pub(super) fn sees_cache_key(&self) -> bool {
+        let known = &self.snapshot.cache_key_visible_to;
+        !known.is_empty() && self.client.is_some_and(|client| known.contains(client))
+    }
+
+    /// Why it is not served, where that is known.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.refusal.as_ref().map(|reject| reject.fault)
     }

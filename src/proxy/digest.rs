@@ -38,6 +38,13 @@ pub(super) async fn begin(
     {
         return Ok(Ok(()));
     }
+    if let Some(body) = &ctx.query_body {
+        // It was read already, and the cache may answer, so that nothing is passed on.
+        return Ok(BodyDigest::expected(&session.req_header().headers).and_then(|mut digest| {
+            digest.update(body)?;
+            digest.judge()
+        }));
+    }
     let left = ctx.deadline.left(clock::now().tick);
     let Ok(is_empty) = tokio::time::timeout(left, is_empty(session)).await else {
         return Ok(Err(Fault::RequestTimeout.into()));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pingora::Error;
 use pingora_proxy::Session;
 
 use super::RequestCtx;
@@ -37,13 +38,6 @@ pub(super) fn answered(ctx: &mut RequestCtx, status: u16, now: Moment) {
     }
 }
 
-/// Notes what the cache did, on routes that have one.
-pub(super) fn note_cache(session: &Session, ctx: &mut RequestCtx) {
-    if ctx.cache_status.is_none() && ctx.route.as_ref().is_some_and(|r| r.cache.is_some()) {
-        ctx.cache_status = Some(CacheStatus::of(&session.cache.phase()));
-    }
-}
-
 /// The exchange is over. Where nobody waited for the service's answer, that it has taken so long
 /// already is known all the same.
 pub(super) fn ended(ctx: &RequestCtx, now: Moment) {
@@ -52,6 +46,16 @@ pub(super) fn ended(ctx: &RequestCtx, now: Moment) {
         && ctx.body_bytes <= TIMED_BODY_BYTES_MAX
     {
         attempt.abandoned(now.tick.since(ctx.sent), now);
+    }
+}
+
+/// Logs why an exchange failed. Every failure is in the access log and in a metric; only defects
+/// are logged beside it.
+pub(super) fn failed(ctx: &RequestCtx, e: &Error) {
+    if ctx.fault() == Some(Fault::Internal) {
+        tracing::error!(request_id = ?ctx.request_id, error = %e, "the gateway failed");
+    } else if ctx.fault().is_some_and(|fault| !fault.is_routine()) {
+        tracing::debug!(request_id = ?ctx.request_id, error = %e, "a request failed");
     }
 }
 
@@ -72,6 +76,15 @@ pub(super) fn record(live: &Live, session: &Session, ctx: &mut RequestCtx, now: 
     }
     if let Some(status) = ctx.cache_status {
         meters.cached(status as usize, status.as_str());
+        if matches!(status, CacheStatus::Hit | CacheStatus::Stale | CacheStatus::Revalidated) {
+            meters.served(session.as_downstream().body_bytes_sent() as u64);
+        }
+        if status == CacheStatus::Hit && session.cache.lock_duration().is_some() {
+            meters.collapsed();
+        }
+        if let Some(plan) = &ctx.cache {
+            meters.asked(plan.short());
+        }
     }
     if live.access_log.is_on() {
         live.access_log.write(&line(session, ctx, status, took));

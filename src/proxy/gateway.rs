@@ -14,13 +14,14 @@ use pingora::prelude::HttpPeer;
 use pingora::protocols::Digest;
 use pingora::{Error, Result};
 use pingora_cache::key::HashBinary;
-use pingora_cache::{CacheKey, CacheMeta, NoCacheReason, RespCacheable};
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora_cache::storage::HitHandler;
+use pingora_cache::{CacheKey, CacheMeta, ForcedFreshness, RespCacheable};
+use pingora_proxy::{FailToProxy, ProxyHttp, RangeType, Session};
 
 use super::retry::{self, Stage};
 use super::{
-    RequestCtx, admit, answer, client, costs, digest, finish, gate, grpc, hedge, local, reply,
-    stream, translate, upgrade,
+    RequestCtx, admit, answer, caching, client, compress, costs, digest, digested, finish, gate,
+    grpc, hedge, local, own, purge, ranges, reply, stream, translate, upgrade,
 };
 use crate::cache;
 use crate::clock;
@@ -50,7 +51,7 @@ impl ProxyHttp for Gateway {
         Box::new(RequestCtx::begin(&self.live, clock::now()))
     }
 
-    /// Compression is not offered yet, so no module runs.
+    /// Answers are compressed before the cache, so no module runs.
     fn init_downstream_modules(&self, _: &mut pingora::modules::http::HttpModules) {}
 
     /// Deadlines and identity of the request itself, before anything can be refused.
@@ -59,7 +60,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<()> {
-        if hedge::begin(session, ctx) {
+        if own::begin(session, ctx)? {
             return Ok(());
         }
         admit::receive(&self.live, session, ctx);
@@ -67,7 +68,7 @@ impl ProxyHttp for Gateway {
     }
 
     fn allow_spawning_subrequest(&self, _: &Session, ctx: &Box<RequestCtx>) -> bool {
-        ctx.snapshot.hedges && ctx.leg.is_none()
+        (ctx.snapshot.hedges || ctx.snapshot.keeps) && !ctx.is_own()
     }
 
     /// Route, shape, identity, authorisation, limits: `admit` reads top to bottom.
@@ -76,11 +77,11 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<bool> {
-        if ctx.leg.is_some() {
+        if ctx.is_own() {
             return Ok(false);
         }
         let admitted = match admit::admit(&self.live, session, ctx).await {
-            Ok(answer) => digest::begin(session, ctx).await?.map(|()| answer),
+            Ok(answer) => digested::begin(session, ctx).await?.map(|()| answer),
             refused => refused,
         };
         match admitted {
@@ -103,14 +104,7 @@ impl ProxyHttp for Gateway {
     }
 
     fn request_cache_filter(&self, session: &mut Session, ctx: &mut Box<RequestCtx>) -> Result<()> {
-        let policy = ctx.route.as_ref().and_then(|route| route.cache.as_ref());
-        if let (Some(_), Some(policy)) = (&ctx.cache, policy) {
-            let backend = self.live.cache;
-            let predictor = Some(backend.predictor);
-            session.cache.enable(backend.storage, None, predictor, Some(backend.lock), None);
-            let longest = usize::try_from(policy.max_body_bytes).unwrap_or(usize::MAX);
-            session.cache.set_max_file_size_bytes(longest);
-        }
+        caching::enable(&self.live, session, ctx);
         Ok(())
     }
 
@@ -121,26 +115,66 @@ impl ProxyHttp for Gateway {
         }
     }
 
+    async fn cache_hit_filter(
+        &self,
+        session: &mut Session,
+        meta: &CacheMeta,
+        hit: &mut HitHandler,
+        is_fresh: bool,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<Option<ForcedFreshness>> {
+        Ok(caching::found(&self.live, session, meta, hit, is_fresh, ctx))
+    }
+
+    /// Runs where nothing kept answers.
+    async fn proxy_upstream_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<bool> {
+        if let Err(reject) = caching::forward(ctx) {
+            ctx.refusal = Some(reject);
+            reply::send(&self.live, session, ctx).await;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     fn response_cache_filter(
         &self,
         session: &Session,
         response: &ResponseHeader,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<RespCacheable> {
-        let policy = ctx.route.as_ref().and_then(|route| route.cache.as_ref());
-        Ok(policy.map_or(RespCacheable::Uncacheable(NoCacheReason::NeverEnabled), |policy| {
-            let request = &session.req_header().headers;
-            cache::admit_response(policy, request, response, clock::now())
-        }))
+        Ok(caching::admit(session, response, ctx, clock::now()))
+    }
+
+    fn range_header_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut Box<RequestCtx>,
+    ) -> RangeType {
+        ranges::cut(session.req_header(), response)
+    }
+
+    /// A kept answer, too old, instead of a failure.
+    fn should_serve_stale(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<RequestCtx>,
+        error: Option<&Error>,
+    ) -> bool {
+        caching::may_use_stale(session, ctx, error, clock::now())
     }
 
     fn cache_vary_filter(
         &self,
         meta: &CacheMeta,
-        _: &mut Box<RequestCtx>,
+        ctx: &mut Box<RequestCtx>,
         request: &RequestHeader,
     ) -> Option<HashBinary> {
-        cache::variance(meta, request)
+        cache::variance(meta, request, compress::variant(ctx, request))
     }
 
     /// Runs once per attempt.
@@ -170,23 +204,18 @@ impl ProxyHttp for Gateway {
         _: Option<&Digest>,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<()> {
-        let now = clock::now();
-        if let Some(attempt) = &ctx.endpoint {
-            attempt.connected(now);
-        }
-        if let Some(route) = &ctx.route {
-            route.meters.connected(reused);
-        }
-        ctx.sent = now.tick;
+        retry::connected(ctx, reused, clock::now());
         Ok(())
     }
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         upstream: &mut RequestHeader,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<()> {
+        caching::ask(&self.live, ctx);
+        compress::ask(session, upstream, ctx)?;
         admit::prepare(upstream, ctx)
     }
 
@@ -230,9 +259,15 @@ impl ProxyHttp for Gateway {
         reply::end_hop(response);
         retry::judge_status(session, response, ctx, now)?;
         costs::settle(&self.live, ctx, &response.headers, now);
+        purge::invalidate(&self.live, session, ctx, response, now);
         if let Some(attempt) = &ctx.endpoint {
             attempt.is_last(now);
         }
+        if let Some(errand) = &ctx.errand {
+            errand.answered(response);
+        }
+        compress::begin(session, response, ctx)?;
+        caching::answered(response, ctx);
         Ok(())
     }
 
@@ -240,14 +275,27 @@ impl ProxyHttp for Gateway {
     fn upstream_response_body_filter(
         &self,
         _: &mut Session,
-        _: &mut Option<Bytes>,
-        _: bool,
+        body: &mut Option<Bytes>,
+        end: bool,
         ctx: &mut Box<RequestCtx>,
     ) -> Result<Option<Duration>> {
+        if let (Some(errand), Some(body)) = (&ctx.errand, body.as_ref()) {
+            errand.piece(body);
+        }
         if stream::counts_pieces(ctx) {
             stream::piece(ctx, clock::now())?;
         }
+        compress::piece(ctx, body, end)?;
         Ok(None)
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        session: &mut Session,
+        _: &mut HeaderMap,
+        ctx: &mut Box<RequestCtx>,
+    ) -> Result<()> {
+        compress::trailers(session, ctx)
     }
 
     async fn response_trailer_filter(
@@ -257,7 +305,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<RequestCtx>,
     ) -> Result<Option<Bytes>> {
         grpc::note(ctx, trailers);
-        Ok(None)
+        Ok(compress::instead_of_trailers(ctx))
     }
 
     /// Runs for answers of services and of the cache; our own go through `reply`, which calls
@@ -270,23 +318,11 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         if let Some(leg) = &ctx.leg {
             leg.tell(ctx); // Its request decorates the answer.
+        }
+        if ctx.is_own() {
             return Ok(());
         }
-        let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
-        if let Some(watched) = ctx.watched.as_ref().filter(|_| switches) {
-            watched.tunnel();
-        }
-        if !response.status.is_informational() || switches {
-            if ctx.interim > 0 && !switches {
-                // Pingora gives a connection up when it tells a client to go on with its body.
-                session.set_keepalive(ctx.keepalive_s);
-            }
-            if ctx.multiplexed {
-                grpc::note(ctx, &response.headers);
-            }
-            finish::note_cache(session, ctx);
-            reply::decorate(&self.live, session, response, ctx);
-        }
+        reply::pass_on(&self.live, session, response, ctx);
         Ok(())
     }
 
@@ -325,7 +361,7 @@ impl ProxyHttp for Gateway {
         ctx.refusal = Some(reject);
         if let Some(leg) = &ctx.leg {
             leg.tell(ctx);
-        } else {
+        } else if ctx.errand.is_none() {
             reply::send(&self.live, session, ctx).await;
         }
         FailToProxy { error_code: fault.status(), can_reuse_downstream: fault.is_routine() }
@@ -338,13 +374,9 @@ impl ProxyHttp for Gateway {
         format!("{} {}", header.method, header.uri.path())
     }
 
-    /// Every failure is in the access log and in a metric; only defects are logged beside it.
+    /// `finish` says what is logged.
     fn suppress_error_log(&self, _: &Session, ctx: &Box<RequestCtx>, e: &Error) -> bool {
-        if ctx.fault() == Some(Fault::Internal) {
-            tracing::error!(request_id = ?ctx.request_id, error = %e, "the gateway failed");
-        } else if ctx.fault().is_some_and(|fault| !fault.is_routine()) {
-            tracing::debug!(request_id = ?ctx.request_id, error = %e, "a request failed");
-        }
+        finish::failed(ctx, e);
         true
     }
 
@@ -352,7 +384,10 @@ impl ProxyHttp for Gateway {
         stream::end(ctx);
         let now = clock::now();
         finish::ended(ctx, now);
-        if ctx.leg.is_none() {
+        if let Some(errand) = &ctx.errand {
+            errand.end(session, ctx);
+        }
+        if !ctx.is_own() {
             finish::record(&self.live, session, ctx, now);
         }
     }

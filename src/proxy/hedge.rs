@@ -19,32 +19,12 @@ use pingora_proxy::subrequest::Ctx as SubrequestCtx;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{RequestCtx, costs, reply};
+use super::own::Facts;
+use super::{RequestCtx, costs, own, reply};
 use crate::clock::{self, Tick};
-use crate::decide::Outbound;
-use crate::edge::{Identity, RequestId, TraceContext};
 use crate::fault::{Fault, Reject};
 use crate::live::Live;
-use crate::snapshot::{Route, Snapshot};
-use crate::upstream::{Bucket, Endpoint};
-use crate::wire::Watched;
-
-use super::deadline::Deadline;
-
-/// What is known of a request that its legs need.
-struct Facts {
-    snapshot: Arc<Snapshot>,
-    watched: Option<Arc<Watched>>,
-    began: clock::Moment,
-    request_id: Option<RequestId>,
-    trace: Option<TraceContext>,
-    route: Option<Arc<Route>>,
-    identity: Option<Arc<Identity>>,
-    outbound: Option<Outbound>,
-    bucket: Option<Bucket>,
-    deadline: Deadline,
-    hash: u64,
-}
+use crate::upstream::Endpoint;
 
 /// One of the two exchanges of a request.
 pub(super) struct Leg {
@@ -68,9 +48,10 @@ struct Told {
 }
 
 impl Leg {
-    /// The leg that a session is of, where it is of one.
-    fn of(session: &Session) -> Option<&Arc<Self>> {
-        session.subrequest_ctx.as_ref()?.user_ctx()?.downcast_ref()
+    /// Gives the leg what is known of its request.
+    pub(super) fn begin(self: &Arc<Self>, ctx: &mut RequestCtx) {
+        self.facts.give(ctx);
+        ctx.leg = Some(Arc::clone(self));
     }
 
     /// Whether it is the one that was begun because the other was late.
@@ -92,27 +73,6 @@ impl Leg {
         told.retry_reason = ctx.retry_reason;
         told.refusal.clone_from(&ctx.refusal);
     }
-}
-
-/// Gives a leg what is known of its request; false for a session that is no leg.
-pub(super) fn begin(session: &Session, ctx: &mut RequestCtx) -> bool {
-    let Some(leg) = Leg::of(session) else { return false };
-    let facts = &leg.facts;
-    ctx.snapshot = Arc::clone(&facts.snapshot);
-    ctx.watched.clone_from(&facts.watched);
-    ctx.began = facts.began;
-    ctx.request_id.clone_from(&facts.request_id);
-    ctx.trace.clone_from(&facts.trace);
-    ctx.route.clone_from(&facts.route);
-    ctx.identity.clone_from(&facts.identity);
-    ctx.outbound.clone_from(&facts.outbound);
-    ctx.bucket.clone_from(&facts.bucket);
-    ctx.deadline = facts.deadline;
-    ctx.hash = facts.hash;
-    // Two exchanges for one connection: none of them may end it by its own deadline.
-    ctx.multiplexed = true;
-    ctx.leg = Some(Arc::clone(leg));
-    true
 }
 
 /// Whether a request is hedged: it asks for nothing but an answer, and there is a choice.
@@ -185,20 +145,8 @@ enum Winner {
 }
 
 impl Race {
-    fn begin(session: &Session, ctx: &RequestCtx) -> Result<Self> {
-        let facts = Arc::new(Facts {
-            snapshot: Arc::clone(&ctx.snapshot),
-            watched: ctx.watched.clone(),
-            began: ctx.began,
-            request_id: ctx.request_id.clone(),
-            trace: ctx.trace.clone(),
-            route: ctx.route.clone(),
-            identity: ctx.identity.clone(),
-            outbound: ctx.outbound.clone(),
-            bucket: ctx.bucket.clone(),
-            deadline: ctx.deadline,
-            hash: ctx.hash,
-        });
+    fn begin(session: &mut Session, ctx: &RequestCtx) -> Result<Self> {
+        let facts = Arc::new(Facts::of(ctx));
         let first = start(session, &facts, None)?;
         Ok(Self { facts, first, second: None, won: None })
     }
@@ -269,7 +217,7 @@ impl Race {
     }
 
     /// Begins the second leg, where the service's budget has room for it.
-    fn hedge(&mut self, session: &Session, ctx: &mut RequestCtx) -> Result<()> {
+    fn hedge(&mut self, session: &mut Session, ctx: &mut RequestCtx) -> Result<()> {
         let Some(route) = &ctx.route else { return Ok(()) };
         let budget = ctx.version().map(|version| &version.pool.service().budget);
         if !budget.is_some_and(|budget| budget.try_retry(clock::now())) {
@@ -380,15 +328,14 @@ fn delay(ctx: &RequestCtx) -> Option<Duration> {
 }
 
 /// Begins a leg.
-fn start(session: &Session, facts: &Arc<Facts>, first: Option<Arc<Leg>>) -> Result<Running> {
-    let Some(spawner) = &session.subrequest_spawner else {
-        return Err(Error::new_in(ErrorType::InternalError));
-    };
+fn start(session: &mut Session, facts: &Arc<Facts>, first: Option<Arc<Leg>>) -> Result<Running> {
     let began = clock::now().tick;
     let leg = Arc::new(Leg { facts: Arc::clone(facts), first, began, told: Mutex::default() });
     let user_ctx = Box::new(Arc::clone(&leg));
     let sub = SubrequestCtx::builder().user_ctx(user_ctx).build();
-    let (prepared, handle) = spawner.create_subrequest(session.as_downstream(), sub);
+    let Some((prepared, handle)) = own::create(session, sub) else {
+        return Err(Error::new_in(ErrorType::InternalError));
+    };
     let job = tokio::spawn(prepared.run());
     Ok(Running { leg, tasks: handle.rx, _input: handle.tx, job, open: true })
 }

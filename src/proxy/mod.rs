@@ -5,17 +5,25 @@
 
 mod admit;
 mod answer;
+mod caching;
 mod client;
+mod compress;
 mod costs;
 mod ctx;
 mod deadline;
 mod digest;
+mod digested;
+mod errand;
 mod finish;
 mod gate;
 mod gateway;
 mod grpc;
 mod hedge;
 mod local;
+mod own;
+mod purge;
+mod ranges;
+mod renew;
 mod replay;
 mod reply;
 mod retry;
@@ -23,6 +31,7 @@ mod stream;
 mod strict;
 mod translate;
 mod upgrade;
+mod verify;
 
 pub use ctx::RequestCtx;
 pub use gateway::Gateway;

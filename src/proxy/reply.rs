@@ -6,9 +6,8 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::{RequestCtx, grpc};
+use super::{RequestCtx, caching, grpc};
 use crate::action::Answer;
-use crate::cache::CacheStatus;
 use crate::edge::X_REQUEST_ID;
 use crate::fault::{Fault, Reject, problem_body};
 use crate::live::Live;
@@ -18,8 +17,6 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const KEEP_ALIVE: header::HeaderName = header::HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: header::HeaderName = header::HeaderName::from_static("proxy-connection");
-const X_CACHE: header::HeaderName = header::HeaderName::from_static("x-cache");
-const CACHE_STATUS: header::HeaderName = header::HeaderName::from_static("cache-status");
 
 /// Longest unread body that is worth reading to keep a connection: a refusal should not cost
 /// the client a new connection, nor us a large upload.
@@ -134,6 +131,32 @@ fn is_framing(name: &str) -> bool {
         .any(|framing| name.eq_ignore_ascii_case(framing))
 }
 
+/// The header of an answer of a service or of the cache goes to the client, an interim one (1xx)
+/// as it is.
+pub(super) fn pass_on(
+    live: &Live,
+    session: &mut Session,
+    response: &mut ResponseHeader,
+    ctx: &mut RequestCtx,
+) {
+    let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    if let Some(watched) = ctx.watched.as_ref().filter(|_| switches) {
+        watched.tunnel();
+    }
+    if response.status.is_informational() && !switches {
+        return;
+    }
+    if ctx.interim > 0 && !switches {
+        // Pingora gives a connection up when it tells a client to go on with its body.
+        session.set_keepalive(ctx.keepalive_s);
+    }
+    if ctx.multiplexed {
+        grpc::note(ctx, &response.headers);
+    }
+    caching::note(session, ctx);
+    decorate(live, session, response, ctx);
+}
+
 /// What every answer carries, whoever made it.
 ///
 /// Works on the plain header map, as `decide::Outbound` does and for the same reason.
@@ -162,25 +185,13 @@ pub(super) fn decorate(
             headers.insert(name, value);
         });
     }
-    if let Some(status) = ctx.cache_status {
-        cache_headers(session, headers, status);
-    }
+    caching::decorate(session, ctx, parts.status, headers);
     let old = session.req_header().version < Version::HTTP_11;
     if old && headers.remove(header::TRANSFER_ENCODING).is_some() {
         // HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.
         session.set_keepalive(None);
     }
     *response = ResponseHeader::from(parts);
-}
-
-fn cache_headers(session: &Session, headers: &mut HeaderMap, status: CacheStatus) {
-    headers.insert(X_CACHE, HeaderValue::from_static(status.as_str()));
-    headers.append(CACHE_STATUS, HeaderValue::from_static(status.header()));
-    if matches!(status, CacheStatus::Hit | CacheStatus::Stale)
-        && let Some(meta) = session.cache.maybe_cache_meta()
-    {
-        headers.insert(header::AGE, HeaderValue::from(meta.age().as_secs()));
-    }
 }
 
 /// Headers that tell a client its limits, at most.

@@ -28,6 +28,17 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(250);
 /// Attempts that stale pooled connections may cost before one is taken for a real failure.
 const MAX_STALE: u32 = 3;
 
+/// An attempt has a connection, `reused` or new, and its request is sent from now on.
+pub(super) fn connected(ctx: &mut RequestCtx, reused: bool, now: Moment) {
+    if let Some(attempt) = &ctx.endpoint {
+        attempt.connected(now);
+    }
+    if let Some(route) = &ctx.route {
+        route.meters.connected(reused);
+    }
+    ctx.sent = now.tick;
+}
+
 /// How far an attempt had come when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {

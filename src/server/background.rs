@@ -45,6 +45,7 @@ impl BackgroundService for Upkeep {
         let rollouts = upstreams.rollouts.run(clock::now);
         let (keys, health) = (self.live.auth.run(), upstreams.look_after(clock::now));
         let limits = self.live.limiter.run(clock::now);
-        tokio::join!(keys, limits, health, discovery, rollouts, files, listening);
+        let purges = self.live.cache.purges.run(clock::now);
+        tokio::join!(keys, limits, purges, health, discovery, rollouts, files, listening);
     }
 }

@@ -171,6 +171,7 @@ fn warn_unused(model: &model::Route, path: &str, problems: &mut Problems) {
         stream,
         upgrades,
         cache,
+        compression,
         forward_credentials,
         ..
     } = &model.policies;
@@ -186,6 +187,7 @@ fn warn_unused(model: &model::Route, path: &str, problems: &mut Problems) {
         ("stream", stream.is_some()),
         ("upgrades", upgrades.is_some()),
         ("cache", cache.is_some()),
+        ("compression", compression.is_some()),
         ("forwardCredentials", forward_credentials.is_some()),
     ] {
         if given {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::route::Shared;
 use super::{Listeners, Route, Snapshot, Unproved, store};
 use crate::auth::Providers;
+use crate::cache::check_store;
+use crate::edge::AddressSet;
 use crate::limit::LimitRule;
 use crate::limit::fair::Overload;
-use crate::model::{Config, Problem, Problems, Resolved};
+use crate::model::{CacheStore, Config, Problem, Problems, Resolved};
 use crate::routing::Table;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
@@ -35,9 +37,11 @@ pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> O
     if let Some(model) = &config.redis {
         store::check(model, parts.resolved, problems);
     }
+    check_store(&config.cache, config.redis.is_some(), problems);
     let providers = Providers::compile(config, parts.resolved, problems);
     let unproved = Unproved::compile(config, &providers, problems);
     let limits = limits(config, parts, problems);
+    let cache_key_visible_to = key_visible_to(&config.cache, problems);
     let overload = config.overload.as_ref();
     let overload = overload.and_then(|overload| Overload::compile(overload, problems));
     let table = Table::compile(config, parts.resolved, problems);
@@ -56,8 +60,12 @@ pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> O
         return None;
     }
     let hedges = routes.iter().flatten().any(|route| route.hedge.is_some());
+    let caches = routes.iter().flatten().any(|route| route.cache.is_some());
+    let keeps = routes.iter().flatten().any(|route| route.cache.is_some());
     Some(Snapshot {
+        caches,
         hedges,
+        keeps,
         version: config.config_version.unwrap_or(parts.version),
         sha256: parts.sha256.to_owned(),
         listeners: listeners?,
@@ -67,6 +75,7 @@ pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> O
         unproved,
         limits: limits.into_values().collect(),
         overload,
+        cache_key_visible_to,
     })
 }
 
@@ -113,4 +122,13 @@ fn check_admin(config: &Config, problems: &mut Problems) {
             format!("`{}` is not an IP address and a port", config.admin.address),
         )),
     }
+}
+/// Who is told the keys of kept answers.
+fn key_visible_to(cache: &CacheStore, problems: &mut Problems) -> AddressSet {
+    let (set, wrong) = AddressSet::read(&cache.key_visible_to);
+    for (index, why) in wrong {
+        let place = format!("cache.keyVisibleTo[{index}]");
+        problems.push(Problem::error("cache.networks", place, why));
+    }
+    set
 }

@@ -25,6 +25,7 @@ pub(super) fn policies(route: &Policies, defaults: &Policies) -> Policies {
         stream,
         upgrades,
         cache,
+        compression,
         forward_credentials
     )
 }

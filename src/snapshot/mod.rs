@@ -29,6 +29,7 @@ pub use unproved::Unproved;
 use std::sync::Arc;
 
 use crate::auth::Providers;
+use crate::edge::AddressSet;
 use crate::limit::LimitRule;
 use crate::limit::fair::Overload;
 use crate::routing::{RouteIndex, Table};
@@ -47,8 +48,12 @@ pub struct Snapshot {
     pub table: Table,
     /// Routes, by [`RouteIndex`].
     pub routes: Box<[Arc<Route>]>,
+    /// Whether any of them keeps answers.
+    pub caches: bool,
     /// Whether any of them hedges.
     pub hedges: bool,
+    /// Whether any of them keeps answers, which may be renewed or compared in the background.
+    pub keeps: bool,
     /// Identity providers, API keys and the identity headers.
     pub providers: Arc<Providers>,
     /// Headers that are taken out of requests before they are read.
@@ -57,6 +62,8 @@ pub struct Snapshot {
     pub limits: Box<[Arc<LimitRule>]>,
     /// How this node is shared while it is full, where it may ever be.
     pub overload: Option<Overload>,
+    /// Clients that are told the key of an answer.
+    pub cache_key_visible_to: AddressSet,
 }
 
 impl Route {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, Method};
 
 use super::DeadlinePolicy;
+use crate::cache::is_query;
 use crate::model::{ByteSize, Policies, Problem, Problems, RetryOn};
 
 /// Most repeated attempts (R130, R178).
@@ -49,7 +50,7 @@ impl RetryPolicy {
     /// or it has one idempotency key, which is not empty, on a route that goes by it (R129).
     #[must_use]
     pub fn permits(&self, method: &Method, headers: &HeaderMap) -> bool {
-        method.is_idempotent() || (self.idempotency_key && has_key(headers))
+        method.is_idempotent() || is_query(method) || (self.idempotency_key && has_key(headers))
     }
 
     /// The name of a status that is repeated; none where it is not.

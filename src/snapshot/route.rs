@@ -10,11 +10,12 @@ use super::compile::Parts;
 use super::{Action, DeadlinePolicy, Forward, HedgePolicy, RetryPolicy, merge};
 use crate::action::Local;
 use crate::auth::{AuthPolicy, IdentitySigner, Providers, SIGNATURE_HEADERS};
-use crate::cache::CachePolicy;
+use crate::cache::{CachePolicy, TagTemplates};
+use crate::compress::CompressionPolicy;
 use crate::edge::NameSet;
 use crate::limit::{Applied, LimitRule};
 use crate::model::{self, Config, Policies, Problem, Problems};
-use crate::routing::RouteIndex;
+use crate::routing::{PathPattern, RouteIndex};
 use crate::shape::RequestShape;
 use crate::telemetry::RouteMeters;
 use crate::upstream::Upstream;
@@ -39,6 +40,8 @@ pub struct Route {
     pub limits: Box<[Applied]>,
     /// Whether and how answers are kept.
     pub cache: Option<CachePolicy>,
+    /// Which answers are compressed.
+    pub compression: Option<CompressionPolicy>,
     /// What it does with a request.
     pub action: Action,
     /// Time for the whole exchange with the service.
@@ -91,7 +94,9 @@ impl Route {
             let place = format!("{place}.cache");
             let key_header = shared.providers.api_key_header();
             let required = auth.is_required();
+            let tags = tags(cache, &model.r#match, required, &place, problems);
             CachePolicy::compile(cache, &model.name, required, key_header, &place, problems)
+                .map(|policy| policy.with_tags(tags))
         });
         let limits = limits(&policies, shared, &place, problems);
         if model.policies.rate_limit_cost.is_some() {
@@ -103,6 +108,7 @@ impl Route {
         let shape = RequestShape::compile(&request, &format!("{path}.requestPolicy"), problems);
         let action =
             Action::compile(model, &policies, shared.config, shared.parts, &path, problems)?;
+        let compression = compression(model, &policies, &action, &place, problems);
         let name: Arc<str> = model.name.as_str().into();
         let service = match &action {
             Action::Forward(forward) => Arc::clone(&forward.upstream.service),
@@ -127,6 +133,7 @@ impl Route {
             limits,
             // What is answered here is made anew for nothing.
             cache: cache.flatten().filter(|_| matches!(action, Action::Forward(_))),
+            compression,
             action,
             timeout,
             deadline,
@@ -160,6 +167,25 @@ impl Route {
     pub fn upstream(&self) -> Option<&Upstream> {
         self.forward().map(|forward| &forward.upstream)
     }
+}
+
+/// What is compressed: nothing that flows (`stream`), nor what is answered here.
+fn compression(
+    model: &model::Route,
+    policies: &Policies,
+    action: &Action,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<CompressionPolicy> {
+    let place = format!("{path}.compression");
+    let compiled = CompressionPolicy::compile(policies.compression.as_ref()?, &place, problems)?;
+    let Action::Forward(forward) = action else { return None };
+    if forward.stream.is_some() && model.policies.compression.is_some() {
+        let what =
+            "`compression` has no effect: the route has `stream`, and what flows is not held";
+        problems.push(Problem::warning("compression.stream", place, what));
+    }
+    forward.stream.is_none().then_some(compiled)
 }
 
 /// Headers that never reach a service as a client sent them: identity headers, forwarding headers,
@@ -250,6 +276,24 @@ fn check_cost_counts(policies: &Policies, limits: &[Applied], path: &str, proble
     };
     let place = format!("{path}.rateLimitCost");
     problems.push(Problem::error("limit.unused", place, what).help(help));
+}
+
+/// What answers are tagged with; the groups of the path's expression are theirs to use.
+fn tags(
+    cache: &model::Cache,
+    matches: &model::Match,
+    authenticated: bool,
+    path: &str,
+    problems: &mut Problems,
+) -> TagTemplates {
+    // What is wrong with the pattern is reported where routes are found.
+    let pattern = PathPattern::compile(matches, path, &mut Problems::default());
+    let expression = match &pattern {
+        Some(PathPattern::Regex(expression)) => Some(expression),
+        _ => None,
+    };
+    let place = format!("{path}.tags");
+    TagTemplates::compile(&cache.tags, expression, authenticated, &place, problems)
 }
 
 fn timeout(policies: &Policies, path: &str, problems: &mut Problems) -> Duration {

@@ -172,10 +172,56 @@ metrics! {
         "Places of `concurrency` limits that requests on this node hold.";
     cache: IntCounterVec "tidegate_cache_total" ["route", "outcome"]
         "What the cache did, by route.";
+    cache_collapsed: IntCounterVec "tidegate_cache_collapsed_total" ["route"]
+        "Requests that waited for another's answer and were answered with it.";
+    cache_served: IntCounterVec "tidegate_cache_served_bytes_total" ["route"]
+        "Bytes of bodies that came from the store.";
+    cache_keys: IntGaugeVec "tidegate_cache_keys" ["route"]
+        "About how many different keys were asked for since the configuration came into force.";
+    cache_shared: IntCounterVec "tidegate_cache_shared_total" ["outcome"]
+        "Look-ups in the shared store: hit, miss, timeout, error, garbage, skipped (not asked).";
+    cache_shared_duration: HistogramVec "tidegate_cache_shared_duration_seconds" ["outcome"]
+        "Time of look-ups in the shared store.";
+    cache_shared_writes: IntCounterVec "tidegate_cache_shared_writes_total" ["outcome"]
+        "Answers for the shared store: written, dropped, `too_large`, failed.";
+    cache_purges: IntCounterVec "tidegate_cache_purges_total" ["from"]
+        "Purges in force on this node, by who made them: operator, answer (to an unsafe method), \
+         guard, fleet.";
+    cache_purge_records: IntGauge "tidegate_cache_purge_records" []
+        "Tags whose last purge is known on this node; of more than 262144 the oldest are folded.";
+    cache_purges_pending: IntGauge "tidegate_cache_purges_pending" []
+        "Purges of this node that other nodes have not been told, because Redis does not answer.";
+    cache_purges_read: IntCounterVec "tidegate_cache_purges_read_total" ["outcome"]
+        "Readings of the shared log of purges: changed, unchanged, failed.";
+    cache_purges_lost: IntCounterVec "tidegate_cache_purges_lost_total" ["reason"]
+        "What makes entries be confirmed because purges may be unknown: lost (by Redis), behind, \
+         unreadable, folded, overflow.";
+    cache_purged: IntCounterVec "tidegate_cache_purged_total" ["how"]
+        "Entries found purged when they were to be used: gone, stale, confirm.";
+    cache_renewals: IntCounterVec "tidegate_cache_renewals_total" ["route", "outcome"]
+        "Entries renewed in the background: renewed, replaced, dropped, failed, skipped.";
+    cache_verified: IntCounterVec "tidegate_cache_verified_total" ["route", "outcome"]
+        "Hits fetched anew for their caller: same, changed, leak, failed.";
+    compressed: IntCounterVec "tidegate_compressed_total" ["route", "coding"]
+        "Answers compressed, by route and coding.";
+    compressed_in: IntCounterVec "tidegate_compressed_input_bytes_total" ["route", "coding"]
+        "What compressed answers had before, in bytes.";
+    compressed_out: IntCounterVec "tidegate_compressed_output_bytes_total" ["route", "coding"]
+        "What compressed answers had afterwards, in bytes.";
     cache_bytes: IntGauge "tidegate_cache_bytes" []
         "Weight of all entries.";
     cache_entries: IntGauge "tidegate_cache_entries" []
         "Number of entries.";
+    cache_capacity: IntGauge "tidegate_cache_capacity_bytes" []
+        "What all entries may weigh together.";
+    cache_evictions: IntCounterVec "tidegate_cache_evictions_total" ["reason"]
+        "Entries that left memory: room, over (no use, not even stale), replaced, purged.";
+    cache_fills: IntCounterVec "tidegate_cache_fills_total" ["outcome"]
+        "Answers read for the cache: kept, aborted, outgrown (too large), dropped (purged).";
+    cache_fills_open: IntGauge "tidegate_cache_fills_open" []
+        "Answers that are being read for the cache.";
+    cache_fill_bytes: IntGauge "tidegate_cache_fill_bytes" []
+        "Memory set aside for answers that are being read for the cache.";
     upstream_picks: IntCounterVec "tidegate_upstream_picks_total" ["service", "version"]
         "Attempts sent, by service and version.";
     upstream_connections: IntCounterVec "tidegate_upstream_connections_total" ["service", "reused"]

@@ -5,6 +5,7 @@
 //! first used and kept in the compiled route, so that a request only adds.
 
 mod access_log;
+mod distinct;
 mod listener_meters;
 mod logging;
 mod metrics;
@@ -12,6 +13,7 @@ mod route_meters;
 mod services;
 
 pub use access_log::{AccessLine, AccessLogWriter};
+pub use distinct::Distinct;
 pub use listener_meters::{ListenerMeters, Refused};
 pub use logging::init_logging;
 pub use metrics::Metrics;

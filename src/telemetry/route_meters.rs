@@ -7,7 +7,7 @@ use http::Method;
 use once_cell::sync::OnceCell;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use super::Metrics;
+use super::{Distinct, Metrics};
 use crate::fault::Fault;
 
 /// Methods that have a label of their own; others are `other` (no request datum is a label).
@@ -51,6 +51,12 @@ pub struct RouteMeters {
     rejects: Box<[OnceCell<IntCounter>]>,
     reused: [OnceCell<IntCounter>; 2],
     cache: [OnceCell<IntCounter>; 8],
+    collapsed: OnceCell<IntCounter>,
+    served: OnceCell<IntCounter>,
+    keys: OnceCell<(Distinct, IntGauge)>,
+    renewals: [OnceCell<IntCounter>; 5],
+    verified: [OnceCell<IntCounter>; 4],
+    compressed: [OnceCell<[IntCounter; 3]>; 3],
 }
 
 impl RouteMeters {
@@ -74,6 +80,12 @@ impl RouteMeters {
             rejects: Fault::ALL.iter().map(|_| OnceCell::new()).collect(),
             reused: Default::default(),
             cache: Default::default(),
+            collapsed: OnceCell::new(),
+            served: OnceCell::new(),
+            keys: OnceCell::new(),
+            renewals: Default::default(),
+            verified: Default::default(),
+            compressed: Default::default(),
         }
     }
 
@@ -147,6 +159,70 @@ impl RouteMeters {
             let vector = &self.metrics.cache;
             cell.get_or_init(|| vector.with_label_values(&[&*self.route, outcome])).inc();
         }
+    }
+
+    /// A request was answered with what another had fetched meanwhile.
+    pub fn collapsed(&self) {
+        let vector = &self.metrics.cache_collapsed;
+        self.collapsed.get_or_init(|| vector.with_label_values(&[&*self.route])).inc();
+    }
+
+    /// That many bytes of a body came from the store.
+    pub fn served(&self, bytes: u64) {
+        let vector = &self.metrics.cache_served;
+        self.served.get_or_init(|| vector.with_label_values(&[&*self.route])).inc_by(bytes);
+    }
+
+    /// A key with this hash was asked for.
+    pub fn asked(&self, hash: u64) {
+        let (distinct, gauge) = self.keys.get_or_init(|| {
+            let gauge = self.metrics.cache_keys.with_label_values(&[&*self.route]);
+            (Distinct::default(), gauge)
+        });
+        if distinct.add(hash) {
+            gauge.set(i64::try_from(distinct.estimate()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// How often the cache did that, as [`cached`](Self::cached) counts it.
+    #[must_use]
+    pub fn cached_count(&self, index: usize, outcome: &'static str) -> u64 {
+        let vector = &self.metrics.cache;
+        let count = |cell: &OnceCell<IntCounter>| {
+            cell.get_or_init(|| vector.with_label_values(&[&*self.route, outcome])).get()
+        };
+        self.cache.get(index).map_or(0, count)
+    }
+
+    /// An entry was to be renewed in the background; `index` is the outcome's place, `outcome` its
+    /// word.
+    pub fn renewed(&self, index: usize, outcome: &'static str) {
+        if let Some(cell) = self.renewals.get(index) {
+            let vector = &self.metrics.cache_renewals;
+            cell.get_or_init(|| vector.with_label_values(&[&*self.route, outcome])).inc();
+        }
+    }
+
+    /// A hit was compared; `index` is the outcome's place, `outcome` its word.
+    pub fn verified(&self, index: usize, outcome: &'static str) {
+        if let Some(cell) = self.verified.get(index) {
+            let vector = &self.metrics.cache_verified;
+            cell.get_or_init(|| vector.with_label_values(&[&*self.route, outcome])).inc();
+        }
+    }
+
+    /// An answer was compressed, with so many bytes before and after; `index` is the coding's
+    /// place among at most three, `coding` its word.
+    pub fn compressed(&self, index: usize, coding: &'static str, bytes: (u64, u64)) {
+        let Some(cell) = self.compressed.get(index) else { return };
+        let metrics = &self.metrics;
+        let [answers, before, after] = cell.get_or_init(|| {
+            [&metrics.compressed, &metrics.compressed_in, &metrics.compressed_out]
+                .map(|vector| vector.with_label_values(&[&*self.route, coding]))
+        });
+        answers.inc();
+        before.inc_by(bytes.0);
+        after.inc_by(bytes.1);
     }
 
     fn request_counter(&self, row: usize, column: usize) -> IntCounter {

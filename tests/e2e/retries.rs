@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tidegate_kit::http2::Http2Client;
 use tidegate_kit::{Gateway, Habit, Origin, Outcome, RawConnection, RawOrigin, Request, Result};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -365,6 +366,21 @@ async fn a_hedged_answer_is_the_services_answer() -> Outcome {
     let posted = gateway.send(&Request::post("/", "{}")).await?.expect(200)?;
     assert_eq!(posted.json()?["bodyLength"], 2);
     assert!(a.connections() + b.connections() <= 24, "connections are kept");
+    Ok(())
+}
+
+/// Clients of HTTP/2 are served by the same attempts.
+#[tokio::test]
+async fn http2_is_hedged_too() -> Outcome {
+    let (a, b) = (Origin::start("a").await?, Origin::start("b").await?);
+    let config = patient(&[a.address(), b.address()], AMPLE)
+        + &open_route("hedge: {percentile: 90, minDelay: 200ms}");
+    let gateway = gateway(config).listener("protocols: [http2]").start().await?;
+    let client = Http2Client::connect(gateway.address()).await?;
+    let answer = client.get(&format!("http://{}/x?y=1", gateway.address())).await?;
+    assert_eq!((answer.status.as_u16(), &answer.json()?["target"]), (200, &"/x?y=1".into()));
+    let named = gateway.address().to_string();
+    assert_eq!(a.last().or_else(|| b.last()).unwrap().header("host"), Some(named.as_str()));
     Ok(())
 }
 

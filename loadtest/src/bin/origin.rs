@@ -1,8 +1,9 @@
-//! `origin ADDRESS [BODY_BYTES]`: an HTTP/1.1 service that costs next to nothing.
+//! `origin ADDRESS [BODY_BYTES [HEADER...]]`: an HTTP/1.1 service that costs next to nothing.
 //!
 //! One thread, keep-alive, one write for all requests of a read. It answers every GET with
 //! `Cache-Control: no-store`, and those under `/cacheable` with one that caches may keep, so that
-//! a measurement chooses by the target whether answers are stored.
+//! a measurement chooses by the target whether answers are stored; `/count` is answered with the
+//! number of requests so far, so that it can prove it. Headers (`Name: value`) come beside its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use tokio::task::LocalSet;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: origin ADDRESS [BODY_BYTES=1024]";
+const USAGE: &str = "usage: origin ADDRESS [BODY_BYTES=1024 [HEADER...]]";
 
 fn main() -> ExitCode {
     match start() {
@@ -32,14 +33,16 @@ fn main() -> ExitCode {
 
 fn start() -> Result<()> {
     let mut words = std::env::args().skip(1);
-    let (Some(address), body, None) = (words.next(), words.next(), words.next()) else {
+    let (Some(address), body) = (words.next(), words.next()) else {
         return Err(Error::new(USAGE));
     };
+    let headers: Vec<String> = words.collect();
     let address: SocketAddr = address.parse().context(&address)?;
     let body = body.map_or(Ok(1024), |text| text.parse::<usize>().context(&text))?;
+    let answers = Answers::new(body, &headers);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().build().context("runtime")?;
-    runtime.block_on(LocalSet::new().run_until(listen(address, Rc::new(Answers::new(body)))))
+    runtime.block_on(LocalSet::new().run_until(listen(address, Rc::new(answers))))
 }
 
 async fn listen(address: SocketAddr, answers: Rc<Answers>) -> Result<()> {
@@ -73,7 +76,7 @@ async fn serve(mut stream: TcpStream, answers: &Answers) -> io::Result<()> {
                 Parsed::Request(request) => {
                     read += request.bytes;
                     close = request.close;
-                    output.extend_from_slice(answers.to(request));
+                    output.extend_from_slice(&answers.to(request));
                 }
                 Parsed::Incomplete => break,
                 Parsed::Refused(why) => return Err(io::Error::other(why)),

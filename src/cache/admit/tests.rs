@@ -1,11 +1,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
-use pingora::http::ResponseHeader;
-use pingora_cache::{CacheMeta, NoCacheReason, RespCacheable};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_cache::{CacheMeta, NoCacheReason};
 
 use super::super::fixtures::{headers, policy};
-use super::admit_response;
+use super::{Admitted, Arrival, admit_response};
 use crate::cache::CachePolicy;
 use crate::clock::{Moment, Tick};
 
@@ -29,10 +29,22 @@ fn admit_to(
     request: &HeaderMap,
     answer: &ResponseHeader,
 ) -> Result<CacheMeta, NoCacheReason> {
-    match admit_response(policy, request, answer, NOW) {
-        RespCacheable::Cacheable(meta) => Ok(meta),
-        RespCacheable::Uncacheable(reason) => Err(reason),
+    admitted(policy, request, answer, None).map(|admitted| admitted.meta)
+}
+
+fn admitted(
+    policy: &CachePolicy,
+    request: &HeaderMap,
+    answer: &ResponseHeader,
+    confirmation: Option<&HeaderMap>,
+) -> Result<Admitted, NoCacheReason> {
+    let mut asked = RequestHeader::build("GET", b"/", None).unwrap();
+    for (name, value) in request {
+        asked.append_header(name, value).unwrap();
     }
+    let arrival =
+        Arrival { request: &asked, response: answer, confirmation, took: Duration::ZERO, now: NOW };
+    admit_response(policy, arrival)
 }
 
 /// Seconds that an answer stays fresh under a `ttl` of 300 s; none when it is not kept.
@@ -47,10 +59,10 @@ fn statuses_kept_without_a_word_of_the_service() {
         (200, Some(300)),
         (301, Some(300)),
         (308, Some(300)),
-        (404, Some(10)),
-        (410, Some(10)),
-        (203, None),
-        (204, None),
+        (404, None),
+        (410, None),
+        (203, Some(300)),
+        (204, Some(300)),
         (206, None),
         (302, None),
         (304, None),
@@ -67,9 +79,13 @@ fn statuses_kept_without_a_word_of_the_service() {
 }
 
 #[test]
-fn a_short_ttl_holds_for_what_is_missing_too() {
-    let meta = admit_to(&policy("{ttl: 5s}"), &HeaderMap::new(), &answer(404, &[])).unwrap();
-    assert_eq!(meta.fresh_until(), now() + Duration::from_secs(5));
+fn a_route_names_the_failures_that_it_keeps() {
+    let named = policy("{statuses: {404: 5s, \"503\": 1s}}");
+    for (status, seconds) in [(404, Some(5)), (503, Some(1)), (410, None), (200, Some(300))] {
+        let meta = admit_to(&named, &HeaderMap::new(), &answer(status, &[])).ok();
+        let fresh = meta.map(|meta| meta.fresh_until().duration_since(now()).unwrap().as_secs());
+        assert_eq!(fresh, seconds, "{status}");
+    }
 }
 
 #[test]
@@ -81,10 +97,9 @@ fn statuses_kept_when_the_service_says_so() {
         (307, Some(60)),
         (404, Some(60)),
         (206, None),
-        (401, None),
-        (403, None),
-        (429, None),
-        (500, None),
+        (304, None),
+        (403, Some(60)),
+        (500, Some(60)),
     ] {
         assert_eq!(fresh(status, &[("cache-control", "max-age=60")]), seconds, "{status}");
     }
@@ -104,7 +119,7 @@ fn the_service_wins_over_the_route() {
         (&[("expires", later), date], Some(100)),
         (&[("expires", later), skewed], Some(40)),
         (&[("cache-control", "public")], Some(300)),
-        (&[("cache-control", "max-age=999999999999")], Some(2_147_483_647)),
+        (&[("cache-control", "max-age=999999999999")], Some(2_147_483_648)),
         (&[("cache-control", "max-age=0")], None),
         (&[("cache-control", "s-maxage=0, max-age=60")], None),
         (&[("cache-control", "max-age=soon")], None),
@@ -144,9 +159,7 @@ fn answers_that_are_never_kept() {
         &[("cache-control", "no-store")],
         &[("cache-control", "max-age=60"), ("cache-control", "No-Store")],
         &[("cache-control", "private, max-age=60")],
-        &[("cache-control", "private=\"x-a\", max-age=60")],
         &[("cache-control", "no-cache")],
-        &[("cache-control", "no-cache=\"x-a\", max-age=60")],
         &[("pragma", "no-cache")],
     ] {
         assert_eq!(fresh(200, fields), None, "{fields:?}");
@@ -219,4 +232,65 @@ fn what_concerned_one_connection_is_not_stored() {
     let mut names: Vec<&str> = meta.headers().keys().map(http::HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["content-type", "etag"]);
+}
+
+#[test]
+fn fields_that_are_not_for_all_are_withheld() {
+    let told = "max-age=60, private=\"x-a\", no-cache=\"X-B, set-cookie\"";
+    let fields = [("cache-control", told), ("x-a", "1"), ("x-b", "2"), ("x-c", "3")];
+    let kept = admitted(&policy("{}"), &HeaderMap::new(), &answer(200, &fields), None).unwrap();
+    let mut withheld: Vec<&str> = kept.withheld.iter().map(http::HeaderName::as_str).collect();
+    withheld.sort_unstable();
+    assert_eq!(withheld, ["set-cookie", "x-a", "x-b"]);
+    let has = |name| kept.meta.headers().contains_key(name);
+    assert!(!has("x-a") && !has("x-b") && has("x-c"));
+
+    let cookie = answer(200, &[("set-cookie", "a=b")]);
+    let kept = admitted(&policy("{dropSetCookie: true}"), &HeaderMap::new(), &cookie, None);
+    assert!(!kept.unwrap().meta.headers().contains_key("set-cookie"));
+}
+
+#[test]
+fn a_confirmation_renews_header_and_freshness() {
+    let kept = answer(200, &[("cache-control", "max-age=1"), ("etag", "\"a\""), ("x-a", "old")]);
+    let confirmation = headers(&[("cache-control", "max-age=9"), ("x-a", "new"), ("x-b", "1")]);
+    let renewed =
+        admitted(&policy("{}"), &HeaderMap::new(), &kept, Some(&confirmation)).unwrap().meta;
+    assert_eq!(renewed.fresh_until(), now() + Duration::from_secs(9));
+    for (name, value) in [("etag", "\"a\""), ("x-a", "new"), ("x-b", "1")] {
+        assert_eq!(renewed.headers()[name], value);
+    }
+}
+
+#[test]
+fn a_route_may_beat_what_the_service_says_of_time_and_of_nothing_else() {
+    let forced = |status, fields: &[(&'static str, &str)]| {
+        let policy = policy("{forceTtl: 20s}");
+        let meta = admit_to(&policy, &HeaderMap::new(), &answer(status, fields)).ok()?;
+        Some(meta.fresh_until().duration_since(now()).unwrap().as_secs())
+    };
+    assert_eq!(forced(200, &[("cache-control", "max-age=900")]), Some(20));
+    assert_eq!(forced(200, &[("cache-control", "max-age=0"), ("age", "99")]), Some(20));
+    assert_eq!(forced(200, &[("expires", "0")]), Some(20));
+    assert_eq!(forced(200, &[("cache-control", "no-store")]), None);
+    assert_eq!(forced(200, &[("cache-control", "private")]), None);
+    assert_eq!(forced(200, &[("cache-control", "no-cache"), ("etag", "\"a\"")]), Some(0));
+    assert_eq!(forced(500, &[]), None);
+    assert_eq!(forced(500, &[("cache-control", "max-age=5")]), Some(5));
+}
+
+#[test]
+fn a_route_may_allow_stale_answers_where_the_service_does_not_forbid_them() {
+    let windows = |directives: &str| {
+        let policy = policy("{staleWhileRevalidate: 5s, staleIfError: 7s}");
+        let answer = answer(200, &[("cache-control", directives), ("etag", "\"a\"")]);
+        let meta = admit_to(&policy, &HeaderMap::new(), &answer).unwrap();
+        (meta.stale_while_revalidate_sec(), meta.stale_if_error_sec())
+    };
+    assert_eq!(windows("max-age=60"), (5, 7));
+    assert_eq!(windows("max-age=60, stale-if-error=1"), (5, 1));
+    for forbidden in ["max-age=60, must-revalidate", "s-maxage=60", "no-cache, max-age=60"] {
+        assert_eq!(windows(forbidden), (0, 0), "{forbidden}");
+    }
+    assert_eq!(windows("s-maxage=60, stale-while-revalidate=9"), (9, 0));
 }

@@ -6,16 +6,18 @@ use pingora_cache::storage::{HitHandler, MissFinishType, PurgeOutcome, PurgeTarg
 use pingora_cache::trace::{Span, SpanHandle};
 use pingora_cache::{CacheEntryId, CacheEntryKey, CacheKey, CacheMeta, HitStatus, HttpCache};
 use pingora_cache::{CachePhase, PurgeType};
-use prometheus::IntGauge;
 
-use super::{CacheBackend, MAX_OBJECT_BYTES, MemoryStore};
+use super::super::Note;
+use super::{CacheBackend, MAX_OBJECT_BYTES, MemoryStore, note_of};
 use crate::telemetry::Metrics;
+
+mod follow;
+mod model;
 
 const MIB: u64 = 1 << 20;
 
 fn store(capacity: u64) -> &'static MemoryStore {
-    let gauge = |name| IntGauge::new(name, "test").unwrap();
-    Box::leak(Box::new(MemoryStore::new(capacity, gauge("bytes"), gauge("entries"))))
+    Box::leak(Box::new(MemoryStore::new(capacity, &Metrics::new().unwrap())))
 }
 
 fn span() -> SpanHandle {
@@ -70,9 +72,26 @@ async fn body(store: &'static MemoryStore, name: &str) -> Option<Vec<u8>> {
 
 /// The sum that the gauges and the counter must agree on.
 fn assert_consistent(store: &MemoryStore, entries: i64) {
-    assert!(store.weight() <= store.capacity);
-    assert_eq!(store.bytes_gauge.get(), i64::try_from(store.weight()).unwrap());
-    assert_eq!(store.entries_gauge.get(), entries);
+    assert!(store.weight() <= store.capacity());
+    assert_eq!(store.meters.bytes.get(), i64::try_from(store.weight()).unwrap());
+    assert_eq!(store.meters.entries.get(), entries);
+    let indexed = store.shards.iter().flat_map(|shard| {
+        shard.read().entries.values().map(|entry| entry.weight()).collect::<Vec<_>>()
+    });
+    assert_eq!(indexed.sum::<u64>(), store.weight());
+    assert_eq!(store.queues.lock().bytes(), store.weight());
+}
+
+/// Memory set aside for fills, which the gauge must agree on.
+fn filling(store: &MemoryStore) -> u64 {
+    let held = store.filling.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(store.meters.filling.get(), i64::try_from(held).unwrap());
+    held
+}
+
+/// What went through a counter of entries that left.
+fn left(store: &MemoryStore, reason: super::Reason) -> u64 {
+    store.meters.left(reason).get()
 }
 
 #[tokio::test]
@@ -109,18 +128,6 @@ async fn everything_that_pingora_asks_of_meta_data_survives() {
 }
 
 #[tokio::test]
-async fn a_fill_is_seen_only_once_it_is_finished() {
-    let store = store(MIB);
-    let mut fill = store.get_miss_handler(&key("a"), &meta_at(0, &[]), &span()).await.unwrap();
-    fill.write_body(Bytes::from_static(b"all"), true).await.unwrap();
-    assert!(look_up(store, "a").await.is_none());
-    assert!(!store.support_streaming_partial_write());
-    fill.finish().await.unwrap();
-    assert_eq!(body(store, "a").await.unwrap(), b"all");
-    assert_eq!(store.filling.load(std::sync::atomic::Ordering::Relaxed), 0);
-}
-
-#[tokio::test]
 async fn an_abandoned_fill_leaves_nothing() {
     let store = store(MIB);
     fill(store, "a", &meta_at(0, &[]), &[b"old"]).await;
@@ -128,7 +135,7 @@ async fn an_abandoned_fill_leaves_nothing() {
     fill.write_body(Bytes::from_static(b"half"), false).await.unwrap();
     drop(fill);
     assert_eq!(body(store, "a").await.unwrap(), b"old", "and what was there stays");
-    assert_eq!(store.filling.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(filling(store), 0);
     assert_consistent(store, 1);
 }
 
@@ -157,10 +164,10 @@ async fn a_body_that_is_too_large_passes_but_is_not_kept() {
 
 #[tokio::test]
 async fn in_a_small_store_no_answer_takes_more_than_an_eighth() {
-    let store = store(8 * 1024);
-    assert!(fill(store, "a", &meta_at(0, &[]), &[&[0; 1024]]).await > 0);
-    assert_eq!(fill(store, "b", &meta_at(0, &[]), &[&[0; 1025]]).await, 0);
-    let wide = "v".repeat(8 * 1024);
+    let store = store(16 * 1024);
+    assert!(fill(store, "a", &meta_at(0, &[]), &[&[0; 2048]]).await > 0);
+    assert_eq!(fill(store, "b", &meta_at(0, &[]), &[&[0; 2049]]).await, 0);
+    let wide = "v".repeat(16 * 1024);
     assert_eq!(fill(store, "c", &meta_at(0, &[("x-wide", &wide)]), &[]).await, 0);
     assert_consistent(store, 1);
 }
@@ -173,8 +180,8 @@ async fn the_bound_holds_under_ten_thousand_inserts() {
         assert!(fill(store, &format!("key-{n}"), &meta_at(0, &[]), &[&part]).await > 0);
         assert!(store.weight() <= MIB, "after {n}");
     }
-    let kept = store.entries_gauge.get();
-    assert!((300..2_000).contains(&kept), "{kept}");
+    let kept = store.meters.entries.get();
+    assert!((250..2_000).contains(&kept), "{kept}");
     assert!(store.weight() > MIB * 9 / 10, "room is not wasted: {}", store.weight());
     assert_consistent(store, kept);
     assert!(look_up(store, "key-9999").await.is_some());
@@ -191,7 +198,7 @@ async fn what_is_used_outlives_what_is_not() {
 }
 
 #[tokio::test]
-async fn the_last_of_several_fills_wins() {
+async fn the_fill_that_began_last_wins() {
     let store = store(MIB);
     let mut one = store.get_miss_handler(&key("a"), &meta_at(0, &[]), &span()).await.unwrap();
     let mut two = store.get_miss_handler(&key("a"), &meta_at(1, &[]), &span()).await.unwrap();
@@ -201,7 +208,7 @@ async fn the_last_of_several_fills_wins() {
     two.finish().await.unwrap();
     assert_eq!(body(store, "a").await.unwrap(), b"two");
     one.finish().await.unwrap();
-    assert_eq!(body(store, "a").await.unwrap(), b"one!");
+    assert_eq!(body(store, "a").await.unwrap(), b"two", "the older answer comes too late");
     assert_consistent(store, 1);
 }
 
@@ -229,9 +236,9 @@ async fn the_bound_holds_under_concurrent_fills() {
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
-    let kept = store.entries_gauge.get();
+    let kept = store.meters.entries.get();
     assert_consistent(store, kept);
-    assert_eq!(store.filling.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(filling(store), 0);
 }
 
 #[tokio::test]
@@ -242,15 +249,30 @@ async fn unfinished_fills_are_bounded_too() {
         let name = format!("key-{n}");
         let mut fill =
             store.get_miss_handler(&key(&name), &meta_at(0, &[]), &span()).await.unwrap();
-        fill.write_body(Bytes::from(vec![0; 8 * 1024]), false).await.unwrap();
+        fill.write_body(Bytes::from(vec![0; 4 * 1024]), false).await.unwrap();
         fills.push(fill);
     }
-    assert_eq!(store.filling.load(std::sync::atomic::Ordering::Relaxed), 16 * 1024);
+    assert_eq!(filling(store), 3 * (4 * 1024 + 64), "of 16 KiB, with what machinery takes");
     for fill in fills {
         fill.finish().await.unwrap();
     }
-    assert_consistent(store, 2);
-    assert_eq!(store.filling.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_consistent(store, 3);
+    assert_eq!(filling(store), 0);
+}
+
+/// A promised length is set aside at once, so that no fill fails halfway.
+#[tokio::test]
+async fn memory_for_a_promised_body_is_set_aside_at_once() {
+    let store = store(64 * 1024);
+    let meta = meta_at(0, &[("content-length", "8000")]);
+    let one = store.get_miss_handler(&key("a"), &meta, &span()).await.unwrap();
+    let two = store.get_miss_handler(&key("b"), &meta, &span()).await.unwrap();
+    let three = store.get_miss_handler(&key("c"), &meta, &span()).await.unwrap();
+    assert_eq!(filling(store), 16_000);
+    assert!(look_up(store, "b").await.is_some());
+    assert!(look_up(store, "c").await.is_none(), "there is no memory for a third");
+    drop((one, two, three));
+    assert_eq!(filling(store), 0);
 }
 
 #[tokio::test]
@@ -272,32 +294,175 @@ async fn purging_removes_one_entry() {
     assert_consistent(store, 1);
 }
 
+/// What Pingora hands to the store after a 304: a new header, and what the look-up had attached.
+fn revalidated(found: &CacheMeta, mut meta: CacheMeta) -> CacheMeta {
+    meta.extensions_mut().extend(found.extensions().clone());
+    meta
+}
+
 #[tokio::test]
 async fn a_revalidated_entry_has_a_new_header_and_the_old_body() {
     let store = store(MIB);
     fill(store, "a", &meta_at(0, &[("etag", "\"1\"")]), &[b"body"]).await;
+    let (found, _) = look_up(store, "a").await.unwrap();
     let longer = meta_at(100, &[("etag", "\"1\""), ("x-new", "a longer header than before")]);
+    let longer = revalidated(&found, longer);
     assert!(store.update_meta(&key("a"), &longer, &span()).await.unwrap());
     let (found, hit) = look_up(store, "a").await.unwrap();
     assert_eq!(found.headers(), longer.headers());
     assert_eq!(found.fresh_until(), at(160));
     assert_eq!(read(hit).await, b"body");
     assert_consistent(store, 1);
-    assert!(!store.update_meta(&key("gone"), &longer, &span()).await.unwrap());
+    let shorter = revalidated(&found, meta_at(200, &[]));
+    assert!(store.update_meta(&key("a"), &shorter, &span()).await.unwrap());
+    assert_consistent(store, 1);
+    assert!(!store.update_meta(&key("gone"), &shorter, &span()).await.unwrap());
     assert!(look_up(store, "gone").await.is_none());
     assert_consistent(store, 1);
+}
+
+/// A 304 speaks of the answer that was asked about, not of one that came meanwhile.
+#[tokio::test]
+async fn a_revalidation_never_touches_another_answer() {
+    let store = store(MIB);
+    fill(store, "a", &meta_at(0, &[("etag", "\"1\"")]), &[b"one"]).await;
+    let (found, _) = look_up(store, "a").await.unwrap();
+    let update = revalidated(&found, meta_at(100, &[("etag", "\"1\"")]));
+    fill(store, "a", &meta_at(0, &[("etag", "\"2\"")]), &[b"two"]).await;
+    assert!(!store.update_meta(&key("a"), &update, &span()).await.unwrap());
+    let (found, hit) = look_up(store, "a").await.unwrap();
+    assert_eq!(
+        (&found.headers()["etag"], read(hit).await),
+        (&"\"2\"".parse().unwrap(), b"two".into())
+    );
+
+    let update = revalidated(&found, meta_at(100, &[]));
+    assert!(store.remove(&pingora_cache::key::CacheHashKey::combined_bin(&key("a"))));
+    assert!(!store.update_meta(&key("a"), &update, &span()).await.unwrap());
+    assert!(look_up(store, "a").await.is_none(), "purged is purged");
+    assert_consistent(store, 0);
 }
 
 #[tokio::test]
 async fn an_entry_that_has_to_make_room_for_its_own_update_is_gone_not_doubled() {
     let store = store(8 * 1024);
     fill(store, "a", &meta_at(0, &[]), &[&[0; 1000]]).await;
-    let wide = "v".repeat(5_000);
-    let updated = store.update_meta(&key("a"), &meta_at(1, &[("x", &wide)]), &span()).await;
-    assert!(updated.unwrap());
-    let updated = store.update_meta(&key("a"), &meta_at(2, &[("x", &wide)]), &span()).await;
-    assert!(!updated.unwrap());
+    for (width, kept) in [(4_000, true), (8_000, false)] {
+        let (found, _) = look_up(store, "a").await.unwrap();
+        let wide = revalidated(&found, meta_at(1, &[("x", &"v".repeat(width))]));
+        assert_eq!(store.update_meta(&key("a"), &wide, &span()).await.unwrap(), kept);
+    }
     assert!(look_up(store, "a").await.is_none());
+    assert_consistent(store, 0);
+}
+
+fn note(name: &str, seen: u64) -> Note {
+    Note { key: super::whole(&key(name)), tags: smallvec::SmallVec::new(), seen, ..Note::default() }
+}
+
+#[tokio::test]
+async fn an_entry_keeps_its_note() {
+    let store = store(MIB);
+    let mut meta = meta_at(0, &[]);
+    note("a", 7).attach(&mut meta);
+    fill(store, "a", &meta, &[b"x"]).await;
+    let (found, hit) = look_up(store, "a").await.unwrap();
+    assert_eq!(note_of(&hit).unwrap().seen, 7);
+
+    let update = revalidated(&found, meta_at(1, &[]));
+    assert!(store.update_meta(&key("a"), &update, &span()).await.unwrap());
+    let (found, hit) = look_up(store, "a").await.unwrap();
+    assert_eq!(note_of(&hit).unwrap().seen, 7, "no new note, so the old one stays");
+    let mut update = revalidated(&found, meta_at(2, &[]));
+    note("a", 8).attach(&mut update);
+    assert!(store.update_meta(&key("a"), &update, &span()).await.unwrap());
+    let (_, hit) = look_up(store, "a").await.unwrap();
+    assert_eq!(note_of(&hit).unwrap().seen, 8);
+
+    fill(store, "b", &meta_at(0, &[]), &[b"x"]).await;
+    let (_, hit) = look_up(store, "b").await.unwrap();
+    assert!(note_of(&hit).is_none());
+}
+
+/// R145: two keys that share the half that entries are filed under do not share the entry.
+#[tokio::test]
+async fn the_whole_key_is_compared() {
+    let store = store(MIB);
+    let of = |last: u8| {
+        let mut bytes = [5; 32];
+        bytes[31] = last;
+        let mut key = CacheKey::new(bytes.as_slice(), "");
+        key.set_primary_bin_override([5; 16]);
+        key
+    };
+    let fill = store.get_miss_handler(&of(1), &meta_at(0, &[]), &span()).await.unwrap();
+    assert!(store.lookup(&of(1), &span()).await.unwrap().is_some());
+    assert!(store.lookup(&of(2), &span()).await.unwrap().is_none(), "while it is under way");
+    fill.finish().await.unwrap();
+    assert!(store.lookup(&of(1), &span()).await.unwrap().is_some());
+    assert!(store.lookup(&of(2), &span()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_smaller_capacity_evicts_at_once() {
+    let store = store(MIB);
+    for n in 0..500 {
+        fill(store, &format!("key-{n}"), &meta_at(0, &[]), &[&[0; 1000]]).await;
+    }
+    let kept = store.meters.entries.get();
+    store.set_capacity(MIB / 4, at(0));
+    assert!(store.weight() <= MIB / 4 && store.weight() > MIB / 5, "{}", store.weight());
+    let left_now = store.meters.entries.get();
+    assert!(left_now < kept);
+    assert_consistent(store, left_now);
+    store.set_capacity(MIB, at(0));
+    for n in 0..500 {
+        fill(store, &format!("more-{n}"), &meta_at(0, &[]), &[&[0; 1000]]).await;
+    }
+    assert!(store.weight() > MIB / 2);
+    store.set_capacity(0, at(0));
+    assert_consistent(store, 0);
+    assert_eq!(fill(store, "a", &meta_at(0, &[]), &[]).await, 0);
+}
+
+#[tokio::test]
+async fn what_is_over_goes_before_what_is_not() {
+    let store = store(MIB);
+    for n in 0..200 {
+        // Fresh for a minute from the start on.
+        fill(store, &format!("old-{n}"), &meta_at(0, &[]), &[&[0; 1000]]).await;
+        assert!(look_up(store, &format!("old-{n}")).await.is_some());
+        assert!(look_up(store, &format!("old-{n}")).await.is_some());
+    }
+    for n in 0..2_000 {
+        fill(store, &format!("new-{n}"), &meta_at(61, &[]), &[&[0; 1000]]).await;
+    }
+    assert_eq!(left(store, super::Reason::Over), 200, "used or not");
+    assert!(left(store, super::Reason::Room) > 0);
+    assert_consistent(store, store.meters.entries.get());
+}
+
+#[tokio::test]
+async fn removing_an_entry_leaves_its_variants() {
+    use pingora_cache::key::CacheHashKey;
+    let store = store(MIB);
+    let weight = fill(store, "a", &meta_at(0, &[("etag", "\"1\"")]), &[b"body"]).await;
+    let before = store.weight();
+    let mut variant = key("a");
+    variant.set_variance_key([3; 16]);
+    let mut meta = meta_at(0, &[]);
+    meta.set_variance([3; 16]);
+    let fill_variant = store.get_miss_handler(&variant, &meta, &span()).await.unwrap();
+    fill_variant.finish().await.unwrap();
+    let both = store.weight();
+    assert_eq!(before, weight as u64);
+
+    assert!(store.remove(&key("a").primary_bin()));
+    assert_eq!(both - store.weight(), before);
+    assert_consistent(store, 1);
+    assert!(!store.remove(&key("a").primary_bin()));
+    assert!(store.remove(&variant.combined_bin()));
+    assert_eq!(left(store, super::Reason::Purged), 2);
     assert_consistent(store, 0);
 }
 

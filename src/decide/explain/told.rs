@@ -161,6 +161,9 @@ pub struct Taken {
 pub struct Kept {
     /// The key's digest; none when this request does not use the cache.
     pub key: Option<String>,
+    /// Why this request does not use the cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bypass: Option<&'static str>,
     /// What the key is made of, in order.
     pub factors: Vec<Factor>,
 }

@@ -9,6 +9,7 @@ use std::task::{Context as Task, Poll};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
+use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -75,8 +76,11 @@ impl std::fmt::Display for Abort {
 
 impl std::error::Error for Abort {}
 
-/// A body that comes in pieces through a channel.
-pub(crate) struct Pieces(pub(crate) mpsc::Receiver<std::result::Result<Bytes, Abort>>);
+/// A body that comes in pieces through a channel, perhaps with trailers behind it.
+pub(crate) struct Pieces(
+    pub(crate) mpsc::Receiver<std::result::Result<Bytes, Abort>>,
+    pub(crate) Option<HeaderMap>,
+);
 
 impl Body for Pieces {
     type Data = Bytes;
@@ -86,7 +90,10 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         task: &mut Task<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, Abort>>> {
-        self.0.poll_recv(task).map(|piece| piece.map(|data| data.map(Frame::data)))
+        match self.0.poll_recv(task) {
+            Poll::Ready(None) => Poll::Ready(self.1.take().map(|last| Ok(Frame::trailers(last)))),
+            piece => piece.map(|piece| piece.map(|data| data.map(Frame::data))),
+        }
     }
 }
 

@@ -32,8 +32,11 @@ pub use wire::{Step, Taken, WireOrigin};
 /// | `status/N` | the same with status N |
 /// | `delay/MS` | the same after that many milliseconds |
 /// | `hold/NAME` | the same after [`Origin::release`] |
+/// | `told/NAME` | what the request's header of that name says |
+/// | `page` | what [`Origin::publish`] was told last |
 /// | `bytes/N` | N bytes with `Content-Length` |
 /// | `chunks/N` | N chunks of 1 KiB |
+/// | `trailers/N` | the same with a trailer, `x-end`, that nothing announces (HTTP/2 only) |
 /// | `hold-body/NAME` | a header and one chunk now, a second chunk after the release |
 /// | `reset` | the connection is reset, no byte sent |
 /// | `cut/N` | a header that promises 2N bytes, N bytes, then a reset |
@@ -104,6 +107,8 @@ pub(crate) struct State {
     /// The number of requests, for those who wait for one.
     arrivals: watch::Sender<u64>,
     released: watch::Sender<BTreeSet<String>>,
+    /// The page, and its `Cache-Control`.
+    page: Mutex<(String, String)>,
 }
 
 impl Origin {
@@ -125,6 +130,7 @@ impl Origin {
             seen: Mutex::default(),
             arrivals: watch::Sender::new(0),
             released: watch::Sender::new(BTreeSet::new()),
+            page: Mutex::default(),
         });
         let handler: Arc<dyn Handler> = Arc::clone(&state) as Arc<dyn Handler>;
         Ok(Self { server: HttpServer::start_speaking(speaks, handler, port).await?, state })
@@ -162,6 +168,18 @@ impl Origin {
         self.state.released.send_modify(|released| {
             released.insert(name.to_owned());
         });
+    }
+
+    /// Holds requests to `hold/NAME` and `hold-body/NAME` from now on, released before or not.
+    pub fn hold(&self, name: &str) {
+        self.state.released.send_modify(|released| {
+            released.remove(name);
+        });
+    }
+
+    /// Sets what `page` answers, and its `Cache-Control`.
+    pub fn publish(&self, content: &str, cache_control: &str) {
+        *self.state.page.lock() = (content.to_owned(), cache_control.to_owned());
     }
 
     /// Every request so far, in the order of arrival.
@@ -253,6 +271,11 @@ impl State {
         entry.body_length = Some(body.len());
         entry.body_sha256 = Some(hex(&Sha256::digest(body)));
         entry.clone()
+    }
+
+    /// What was published last.
+    pub(crate) fn page(&self) -> (String, String) {
+        self.page.lock().clone()
     }
 
     /// Returns once `release` was called for the name.

@@ -1,10 +1,10 @@
 //! One connection: bytes out, responses in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use super::{Request, Response};
@@ -30,6 +30,20 @@ impl RawConnection {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Result<Self> {
         let stream = wait::within("a connection", TcpStream::connect(address))
+            .await?
+            .context(format_args!("connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        let (stream, host) = (Box::new(stream), address.to_string());
+        Ok(Self { stream, local, host, buffer: Vec::new() })
+    }
+
+    /// Connects from an address of this machine: all of 127.0.0.0/8 are, so that a test can be
+    /// several clients.
+    pub async fn connect_from(local: IpAddr, address: SocketAddr) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((local, 0).into()).context(format_args!("bind to {local}"))?;
+        let stream = wait::within("a connection", socket.connect(address))
             .await?
             .context(format_args!("connect to {address}"))?;
         stream.set_nodelay(true)?;

@@ -48,12 +48,27 @@ impl Http2Client {
 
     /// Sends a request on a stream of its own and reads the answer to its end.
     pub async fn request(&self, method: &str, path: &str, body: &[u8]) -> Result<Response> {
-        wait::within("an HTTP/2 answer", self.exchange(method, path, body)).await?
+        wait::within("an HTTP/2 answer", self.exchange(method, path, &[], body)).await?
     }
 
-    async fn exchange(&self, method: &str, path: &str, body: &[u8]) -> Result<Response> {
+    /// Sends a GET with these headers and reads the answer to its end.
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
+        wait::within("an HTTP/2 answer", self.exchange("GET", path, headers, &[])).await?
+    }
+
+    async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response> {
         let start = Instant::now();
-        let request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let mut request =
+            http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let request = request.version(http::Version::HTTP_2).body(()).context("request")?;
         let mut requests = self.requests.clone().ready().await.context("a free stream")?;
         let (answer, mut stream) =

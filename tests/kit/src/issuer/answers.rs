@@ -195,7 +195,7 @@ impl Handler for State {
 fn endless() -> Answer {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move { while sender.send(Ok(Bytes::from_static(PIECE))).await.is_ok() {} });
-    Response::new(Either::Right(Pieces(receiver)))
+    Response::new(Either::Right(Pieces(receiver, None)))
 }
 
 fn answer(status: StatusCode, text: String) -> Answer {

@@ -26,6 +26,9 @@ enum Verb {
     HoldBody(String),
     Bytes(usize),
     Chunks(usize),
+    Told(String),
+    Page,
+    Trailers(usize),
     Reset,
     Cut(usize),
 }
@@ -65,8 +68,15 @@ pub(super) async fn answer(
             state.held(&name).await;
             echo(&state, &seen, serial)
         }
+        Verb::Told(name) => text(seen.header(&name).unwrap_or_default().to_owned()),
+        Verb::Page => page(&state),
         Verb::Bytes(length) => whole(vec![b'x'; length]),
-        Verb::Chunks(count) => chunks(count),
+        Verb::Chunks(count) => chunks(count, None),
+        Verb::Trailers(count) => {
+            let fields = [("x-end".parse(), HeaderValue::from_static("1"))];
+            let fields = fields.into_iter().filter_map(|(name, value)| Some((name.ok()?, value)));
+            chunks(count, Some(fields.collect()))
+        }
         Verb::HoldBody(name) => hold_body(Arc::clone(&state), name),
         Verb::Cut(length) => cut(length, connection.clone()),
     };
@@ -90,8 +100,11 @@ impl Verb {
                 "delay" => Self::Delay(Duration::from_millis(argument?.parse().ok()?)),
                 "hold" => Self::Hold(argument?.to_owned()),
                 "hold-body" => Self::HoldBody(argument?.to_owned()),
+                "told" => Self::Told(argument?.to_owned()),
+                "page" => Self::Page,
                 "bytes" => Self::Bytes(number()?),
                 "chunks" => Self::Chunks(number()?),
+                "trailers" => Self::Trailers(number()?),
                 "reset" => Self::Reset,
                 "cut" => Self::Cut(number()?),
                 _ => return None,
@@ -123,11 +136,27 @@ fn echo(state: &State, seen: &Seen, serial: usize) -> Answer {
     response
 }
 
+fn text(text: String) -> Answer {
+    let mut response = whole(text.into_bytes());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+/// What was published last, with its own `Cache-Control`.
+fn page(state: &State) -> Answer {
+    let (content, control) = state.page();
+    let mut response = text(content);
+    if let Ok(control) = HeaderValue::from_str(&control) {
+        response.headers_mut().insert("cache-control", control);
+    }
+    response
+}
+
 fn whole(body: Vec<u8>) -> Answer {
     Response::new(Either::Left(Full::new(Bytes::from(body))))
 }
 
-fn chunks(count: usize) -> Answer {
+fn chunks(count: usize, trailers: Option<HeaderMap>) -> Answer {
     let (sender, pieces) = mpsc::channel(1);
     tokio::spawn(async move {
         for _ in 0..count {
@@ -136,7 +165,7 @@ fn chunks(count: usize) -> Answer {
             }
         }
     });
-    Response::new(Either::Right(Pieces(pieces)))
+    Response::new(Either::Right(Pieces(pieces, trailers)))
 }
 
 fn hold_body(state: Arc<State>, name: String) -> Answer {
@@ -146,7 +175,7 @@ fn hold_body(state: Arc<State>, name: String) -> Answer {
         state.held(&name).await;
         let _ = sender.send(Ok(Bytes::from_static(b"second"))).await;
     });
-    Response::new(Either::Right(Pieces(pieces)))
+    Response::new(Either::Right(Pieces(pieces, None)))
 }
 
 /// Promises twice as much as it sends, then resets the connection.
@@ -159,7 +188,7 @@ fn cut(length: usize, connection: Connection) -> Answer {
         connection.reset_on_close();
         let _ = sender.send(Err(Abort)).await;
     });
-    let mut response = Response::new(Either::Right(Pieces(pieces)));
+    let mut response = Response::new(Either::Right(Pieces(pieces, None)));
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length * 2));
     response
 }
