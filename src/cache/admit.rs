@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::CachePolicy;
 use super::policy::CREDENTIALS;
 use super::rules::freshness::Exchange;
-use super::rules::storable::{Dialogue, Kept, judge};
+use super::rules::storable::{Dialogue, Kept, OF_THE_REQUEST, judge};
 use super::rules::{merge, vary};
 use super::store::BodyLimit;
 use crate::clock::Moment;
@@ -79,6 +79,12 @@ pub fn admit_response(
     let mut meta = meta(&kept, ResponseHeader::from(parts), now);
     meta.extensions_mut().insert(BodyLimit(policy.max_body_bytes));
     Ok(Admitted { meta, withheld: kept.without })
+}
+
+/// Whether an answer was not kept for a reason that lies with its request.
+#[must_use]
+pub fn lies_with_request(reason: NoCacheReason) -> bool {
+    matches!(reason, NoCacheReason::Custom(why) if OF_THE_REQUEST.contains(&why))
 }
 
 /// The variance of a request under the `Vary` of a stored answer; none where it has none. On

@@ -126,7 +126,7 @@ pub fn bypass(policy: &CachePolicy, facts: &Facts<'_>) -> Option<&'static str> {
     if headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_UNMODIFIED_SINCE) {
         return Some("the request has a precondition that only the service can check");
     }
-    if RequestControl::of(headers).no_store && policy.heeds_client {
+    if RequestControl::of(headers).no_store && policy.terms.heeds_client {
         return Some("the request says no-store");
     }
     // Never share by absence: a caller without the fact is nobody, not one of many.

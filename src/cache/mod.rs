@@ -24,7 +24,7 @@ mod underway;
 mod verify;
 mod weighted;
 
-pub use admit::{Admitted, Arrival, admit_response, variance};
+pub use admit::{Admitted, Arrival, admit_response, lies_with_request, variance};
 pub use key::{CachePlan, Factor, QUERY_BODY_MAX, bypass, consider, is_query};
 pub use note::{Judged, KeyHash, Note};
 pub use policy::CachePolicy;

@@ -21,8 +21,6 @@ pub struct CachePolicy {
     pub lock_timeout: Duration,
     /// Whether answers are kept in this node's memory only.
     pub local: bool,
-    /// Whether clients may ask for fresher answers than the service promised.
-    pub(super) heeds_client: bool,
     /// What the route says of answers that do not say it themselves.
     pub(super) terms: Terms,
     /// How many of a hundred hits are fetched anew and compared; 0 for none.
@@ -83,7 +81,6 @@ impl CachePolicy {
             max_body_bytes: model.max_body_bytes.get(),
             lock_timeout: model.lock_timeout.get(),
             local: model.local,
-            heeds_client: !model.ignore_request_control,
             terms: terms(model),
             verify: model.verify.map_or(0, model::Percent::get),
             route: route.into(),
@@ -338,6 +335,7 @@ fn terms(model: &model::Cache) -> Terms {
             model.stale_if_error.map_or(0, seconds),
         ),
         drops_cookies: model.drop_set_cookie,
+        heeds_client: !model.ignore_request_control,
         sharing_settled: model.shared || model.key.user || model.key.tenant,
     }
 }

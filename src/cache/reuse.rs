@@ -70,9 +70,9 @@ pub fn reuse(
         while_revalidate: meta.stale_while_revalidate_sec(),
         strict: plan.wants.max_stale.is_some() && is_strict(meta),
     };
-    let wants = if policy.heeds_client { plan.wants } else { plan.wants.as_ignored() };
+    let wants = if policy.terms.heeds_client { plan.wants } else { plan.wants.as_ignored() };
     let fresh = instant < stale_at;
-    match decide(stock, &wants, policy.heeds_client) {
+    match decide(stock, &wants, policy.terms.heeds_client) {
         Use::Fresh => Reuse::Fresh,
         Use::Stale => Reuse::Stale,
         Use::StaleWhileRevalidate => Reuse::Renew,

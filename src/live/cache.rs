@@ -78,7 +78,8 @@ pub struct EntryReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_since: Option<String>,
     /// The number of the last purge that was known when it was asked for.
-    pub purges_seen: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purges_seen: Option<u64>,
     /// What it can be purged by, as hashes.
     pub tags: Vec<String>,
 }
@@ -182,7 +183,7 @@ impl Live {
             variants: self.cache.memory.variants(&place),
             purged,
             stale_since: stale_ms.map(|ms| rfc3339(UNIX_EPOCH + Duration::from_millis(ms))),
-            purges_seen: note.as_ref().map_or(0, |note| note.seen),
+            purges_seen: note.as_ref().and_then(|note| self.cache.purges.export(note.seen)),
             tags: note.iter().flat_map(|note| &note.tags).map(|tag| hex(tag.bits())).collect(),
         })
     }

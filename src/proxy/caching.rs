@@ -67,7 +67,7 @@ pub(super) fn enable(live: &Live, session: &mut Session, ctx: &RequestCtx) {
     let mut overrides = CacheOptionOverrides::default();
     overrides.wait_timeout = Some(policy.lock_timeout);
     session.cache.enable(
-        if policy.local { backend.storage } else { backend.shared_storage() },
+        backend.storage(policy.local),
         None,
         Some(backend.predictor),
         waits.then_some(backend.lock),
@@ -270,23 +270,28 @@ pub(super) fn decorate(
     }
     headers.insert(X_CACHE, HeaderValue::from_static(status.as_str()));
     let meta = session.cache.maybe_cache_meta();
-    let mut back: Vec<(HeaderName, HeaderValue)> = Vec::new();
-    if let Some(meta) = meta {
-        let age = meta.age().as_secs();
-        if age > 0 || !session.cache.upstream_used() {
-            headers.insert(header::AGE, HeaderValue::from(age));
-        }
+    if session.cache.upstream_used() {
+        as_fetched(ctx, meta, headers);
     }
-    if let Some(withheld) = ctx.caching.withheld.as_ref().filter(|_| session.cache.upstream_used())
-    {
-        for name in withheld.keys().filter(|name| !headers.contains_key(*name)) {
-            back.extend(withheld.get_all(name).iter().map(|value| (name.clone(), value.clone())));
-        }
-    }
-    headers.extend(back);
     let told =
         told(session, ctx, status, own_status, meta.filter(|_| status != CacheStatus::Bypass));
     headers.append(CACHE_STATUS, told.header());
+}
+
+/// Gives back to who fetched an answer what is kept without: the age that it came with, and what
+/// is for this client alone. Of other hits Pingora tells the age.
+fn as_fetched(ctx: &RequestCtx, meta: Option<&CacheMeta>, headers: &mut HeaderMap) {
+    if let Some(age) = meta.map(|meta| meta.age().as_secs()).filter(|age| *age > 0) {
+        headers.insert(header::AGE, HeaderValue::from(age));
+    }
+    let Some(withheld) = &ctx.caching.withheld else { return };
+    let names = withheld.keys().filter(|name| !headers.contains_key(*name));
+    let lost: Vec<HeaderName> = names.cloned().collect();
+    for name in lost {
+        for value in withheld.get_all(&name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
 }
 
 fn told<'a>(

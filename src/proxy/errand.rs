@@ -21,7 +21,7 @@ use pingora_proxy::{PreparedSubrequest, Session};
 use super::deadline::Deadline;
 use super::own::Facts;
 use super::{RequestCtx, client, own};
-use crate::cache::{CachePlan, Print, Printer};
+use crate::cache::{self, CachePlan, Print, Printer};
 use crate::clock;
 use crate::edge::Connection;
 
@@ -186,6 +186,12 @@ impl Errand {
         match told.phase {
             Some(CachePhase::Revalidated) => Renewal::Renewed,
             Some(CachePhase::Expired | CachePhase::Miss) => Renewal::Replaced,
+            // What this request's answer is not kept for says nothing of the entry.
+            Some(CachePhase::RevalidatedNoCache(why) | CachePhase::Disabled(why))
+                if cache::lies_with_request(why) =>
+            {
+                Renewal::Failed
+            }
             // Confirmed for the last time, or answered by something that must not be kept.
             Some(CachePhase::RevalidatedNoCache(_)) => Renewal::Dropped,
             Some(CachePhase::Disabled(_)) if told.status.is_some_and(is_answer) => Renewal::Dropped,

@@ -61,7 +61,7 @@ pub(super) async fn remove(live: &Live, key: &CacheKey) {
     let (compact, span) = (key.to_compact(), Span::inactive().handle());
     let target = PurgeTarget::Active(&compact);
     if let Err(error) =
-        live.cache.shared_storage().purge(target, PurgeType::Invalidation, &span).await
+        live.cache.storage(false).purge(target, PurgeType::Invalidation, &span).await
     {
         tracing::warn!(%error, "an entry could not be removed from the cache");
     }

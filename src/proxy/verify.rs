@@ -120,7 +120,7 @@ impl Hit {
     /// What the entry holds, and for whom it was filled; none where it is gone, or was filled for
     /// this caller meanwhile.
     async fn filled(&self) -> Option<Sighting> {
-        let (storage, span) = (self.live.cache.storage, Span::inactive().handle());
+        let (storage, span) = (self.live.cache.storage(false), Span::inactive().handle());
         let (meta, mut body) = storage.lookup(&self.key, &span).await.ok()??;
         let caller = cache::note_of(&body).or_else(|| Note::of(&meta))?.caller;
         let print = print(&meta, &mut body).await;

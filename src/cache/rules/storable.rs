@@ -26,6 +26,8 @@ pub(in crate::cache) struct Terms {
     pub(in crate::cache) stale: (u32, u32),
     /// Answers that set a cookie are kept, without it.
     pub(in crate::cache) drops_cookies: bool,
+    /// What clients ask of the cache counts.
+    pub(in crate::cache) heeds_client: bool,
     /// Who may share answers to requests with credentials is settled by the key or in words.
     pub(in crate::cache) sharing_settled: bool,
 }
@@ -74,7 +76,10 @@ pub(in crate::cache) fn judge(terms: &Terms, dialogue: Dialogue<'_>) -> Result<K
     let own = AnswerControl::of(answer);
     let targeted = targeted::read(answer);
     let control = targeted.as_ref().or(own.as_ref());
-    check_form(method, request, status, answer)?;
+    if terms.heeds_client && RequestControl::of(request).no_store {
+        return Err(ASKED);
+    }
+    check_form(method, status, answer)?;
     check_words(control, status, answer)?;
     check_sharing(terms, dialogue, control)?;
     let mut without = SmallVec::new();
@@ -134,12 +139,7 @@ pub(in crate::cache) fn judge(terms: &Terms, dialogue: Dialogue<'_>) -> Result<K
 }
 
 /// What no words can allow.
-fn check_form(
-    method: &Method,
-    request: &HeaderMap,
-    status: StatusCode,
-    answer: &HeaderMap,
-) -> Result<(), &'static str> {
+fn check_form(method: &Method, status: StatusCode, answer: &HeaderMap) -> Result<(), &'static str> {
     if !matches!(method.as_str(), "GET" | "HEAD" | "QUERY") {
         return Err("answers to this method are not kept");
     }
@@ -148,9 +148,6 @@ fn check_form(
     }
     if status == StatusCode::PARTIAL_CONTENT || answer.contains_key(header::CONTENT_RANGE) {
         return Err("the answer is a part of one");
-    }
-    if RequestControl::of(request).no_store {
-        return Err("the request says no-store");
     }
     vary::names(answer).map(drop)
 }
@@ -195,7 +192,7 @@ fn check_sharing(
     if terms.sharing_settled || !dialogue.credentials || control.is_some_and(allowed) {
         return Ok(());
     }
-    Err("the request has credentials, and nobody said who may share")
+    Err(CREDENTIALS)
 }
 
 /// How long an answer is fresh that does not say it.
@@ -240,6 +237,12 @@ const COOKIE: &str = "the answer sets a cookie";
 const NO_STORE: &str = "the answer says no-store";
 const PRIVATE: &str = "the answer says private";
 const PRAGMA: &str = "the answer says Pragma: no-cache";
+
+const ASKED: &str = "the request says no-store";
+const CREDENTIALS: &str = "the request has credentials, and nobody said who may share";
+
+/// Reasons that lie with the request: another one's answer may be kept.
+pub(in crate::cache) const OF_THE_REQUEST: [&str; 2] = [ASKED, CREDENTIALS];
 
 /// Reasons that will most likely hold for the next answer too.
 pub(in crate::cache) const LASTING: [&str; 4] = [COOKIE, NO_STORE, PRIVATE, PRAGMA];

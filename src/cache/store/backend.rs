@@ -17,8 +17,6 @@ use crate::telemetry::Metrics;
 #[derive(Clone, Copy)]
 pub struct CacheBackend {
     /// Where entries live. It evicts by itself; Pingora needs no eviction manager.
-    pub storage: &'static (dyn Storage + Sync),
-    /// The same, for whoever looks at entries beside requests.
     pub memory: &'static MemoryStore,
     /// The same with Redis behind it, where the configuration says so.
     pub tiered: &'static Tiered,
@@ -40,7 +38,6 @@ impl CacheBackend {
         let purges: &'static Purges = Box::leak(Box::new(Purges::new(metrics)));
         let predictor = Predictor::<SHARDS>::new(UNCACHEABLE_KEYS, Some(passes));
         Self {
-            storage: memory,
             memory,
             tiered: Box::leak(Box::new(Tiered::new(memory, purges, metrics))),
             purges,
@@ -57,11 +54,11 @@ impl CacheBackend {
         self.tiered.configure(redis, store.shared.as_ref());
     }
 
-    /// Where answers are kept that all nodes may share: memory with Redis behind it where
-    /// `cache.shared` is set, memory alone where it is not.
+    /// Where answers are kept: memory with Redis behind it where `cache.shared` is set, memory
+    /// alone where it is not, and for routes that are `local`.
     #[must_use]
-    pub fn shared_storage(&self) -> &'static (dyn Storage + Sync) {
-        if self.tiered.is_on() { self.tiered } else { self.storage }
+    pub fn storage(&self, local: bool) -> &'static (dyn Storage + Sync) {
+        if !local && self.tiered.is_on() { self.tiered } else { self.memory }
     }
 }
 

@@ -567,10 +567,11 @@ fn the_backend_shows_itself_in_the_metrics() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let meta = meta_at(0, &[]);
-        let fill = backend.storage.get_miss_handler(&key("a"), &meta, &span()).await.unwrap();
+        let fill =
+            backend.storage(false).get_miss_handler(&key("a"), &meta, &span()).await.unwrap();
         fill.finish().await.unwrap();
     });
     assert_eq!(metrics.cache_entries.get(), 1);
     assert!(metrics.cache_bytes.get() > 0);
-    assert!(backend.storage.as_any().is::<MemoryStore>());
+    assert!(backend.storage(false).as_any().is::<MemoryStore>());
 }

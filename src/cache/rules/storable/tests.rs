@@ -12,6 +12,7 @@ fn terms() -> Terms {
         force: None,
         stale: (0, 0),
         drops_cookies: false,
+        heeds_client: true,
         sharing_settled: false,
     }
 }
@@ -46,6 +47,15 @@ fn asked(
         exchange: Exchange { sent_ms: NOW_MS, received_ms: NOW_MS },
     };
     judge(terms, dialogue)
+}
+
+#[test]
+fn a_client_that_is_not_heeded_cannot_forbid_keeping() {
+    let asked = |heeds_client| {
+        let terms = Terms { heeds_client, ..terms() };
+        asked(&terms, (&Method::GET, &["cache-control: no-store"], false), 200, &[]).is_ok()
+    };
+    assert!(!asked(true) && asked(false));
 }
 
 fn fresh(status: u16, lines: &[&str]) -> Option<u32> {
