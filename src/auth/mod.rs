@@ -34,7 +34,6 @@ mod api_key;
 mod certificate;
 mod database;
 mod headers;
-mod hex;
 mod introspection;
 mod jwt;
 mod keyset;

@@ -20,10 +20,10 @@ use redis::aio::PubSub;
 use serde_json::{Value, json};
 
 use super::api_key::{KeyHash, Keys};
-use super::hex::{hex, unhex};
 use super::lookup::Kind;
 use super::revocation::Record;
 use super::tenants::Tenants;
+use crate::edge::{hex, unhex};
 use crate::link::{Failure, Redis};
 
 /// The channel, behind the prefix of the deployment.

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::rules::control::RequestControl;
 use super::{CachePolicy, KeyHash};
-use crate::edge::Facts;
+use crate::edge::{Facts, hex};
 
 mod body;
 pub(super) mod language;
@@ -221,11 +221,6 @@ impl CachePolicy {
             }
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Encodes a list of factors: their number, then each name and value behind its length.

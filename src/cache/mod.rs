@@ -22,7 +22,6 @@ mod status;
 mod store;
 mod underway;
 mod verify;
-mod weighted;
 
 pub use admit::{Admitted, Arrival, admit_response, lies_with_request, variance};
 pub use key::{CachePlan, Factor, QUERY_BODY_MAX, bypass, consider, is_query};

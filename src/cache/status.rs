@@ -6,6 +6,7 @@ use http::HeaderValue;
 use pingora_cache::{CachePhase, NoCacheReason};
 
 use super::KeyHash;
+use crate::edge::hex;
 
 /// What the cache did for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -146,9 +147,7 @@ impl StatusLine<'_> {
         }
         if let Some(key) = self.key {
             line.push_str("; key=\"");
-            for byte in key {
-                let _ = write!(line, "{byte:02x}");
-            }
+            line.push_str(&hex(key));
             line.push('"');
         }
         if let Some(detail) = self.detail {

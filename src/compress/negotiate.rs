@@ -3,10 +3,8 @@
 use http::{HeaderMap, header};
 
 use super::header::says_no_transform;
+use crate::edge::weighted::members;
 use crate::model::Coding;
-
-/// Members of `Accept-Encoding` that are looked at; browsers send five.
-const MEMBERS_MAX: usize = 32;
 
 /// The coding that a client likes best of `offered`; the first of several that it likes equally.
 /// None where it likes none, or none of them as much as the plain answer, or wants no answer
@@ -40,12 +38,7 @@ impl Wishes {
     /// None where the client says nothing: then plain answers are the safe ones.
     fn read(request: &HeaderMap) -> Option<Self> {
         let mut wishes = None;
-        let fields = request.get_all(header::ACCEPT_ENCODING).iter();
-        let members = fields
-            .filter_map(|field| field.to_str().ok())
-            .flat_map(|field| field.split(','))
-            .take(MEMBERS_MAX);
-        for (name, quality) in members.filter_map(member) {
+        for (name, quality) in members(request, &header::ACCEPT_ENCODING) {
             let wishes = wishes.get_or_insert_with(Self::default);
             let Some(place) = wishes.place(name) else { continue };
             // Of two that contradict each other, the one that refuses more.
@@ -78,40 +71,12 @@ impl Wishes {
     }
 }
 
-/// A member: its word, and its quality in thousandths. None where it cannot be read.
-fn member(text: &str) -> Option<(&str, u16)> {
-    let mut parts = text.split(';').map(str::trim);
-    let name = parts.next().filter(|name| !name.is_empty())?;
-    let mut quality = 1000;
-    for part in parts {
-        let (key, value) = part.split_once('=')?;
-        if key.trim_end().eq_ignore_ascii_case("q") {
-            quality = thousandths(value.trim_start())?;
-        }
-    }
-    Some((name, quality))
-}
-
-/// `0`, `1`, or either with at most three decimals, up to 1.
-fn thousandths(text: &str) -> Option<u16> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let digits = [100, 10, 1].into_iter().zip(fraction.bytes());
-    let part: u16 = digits.map(|(worth, digit)| worth * u16::from(digit - b'0')).sum();
-    match (whole, part) {
-        ("0", part) => Some(part),
-        ("1", 0) => Some(1000),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::edge::weighted::MAX_MEMBERS;
 
     const ALL: [Coding; 3] = [Coding::Zstd, Coding::Br, Coding::Gzip];
 
@@ -189,8 +154,8 @@ mod tests {
     fn a_member_that_cannot_be_read_spoils_no_other() {
         assert_eq!(chosen(&ALL, &["br;q=7, ,gzip"]), Some("gzip"));
         let long = |count: usize| format!("{}gzip", "x,".repeat(count));
-        assert_eq!(chosen(&ALL, &[&long(MEMBERS_MAX - 1)]), Some("gzip"));
-        assert_eq!(chosen(&ALL, &[&long(MEMBERS_MAX)]), None, "more is not read");
+        assert_eq!(chosen(&ALL, &[&long(MAX_MEMBERS - 1)]), Some("gzip"));
+        assert_eq!(chosen(&ALL, &[&long(MAX_MEMBERS)]), None, "more is not read");
         let mut headers = HeaderMap::new();
         headers.append(header::ACCEPT_ENCODING, HeaderValue::from_bytes(b"gzip\xff").unwrap());
         assert_eq!(negotiate(&ALL, &headers), None);

@@ -18,11 +18,13 @@ mod query;
 mod request_id;
 mod trace;
 mod view;
+pub(crate) mod weighted;
 
 pub use address_set::AddressSet;
 pub use client_addr::TrustedProxies;
 pub use connection::{ClientCertificate, Connection, Proved};
 pub use forwarded::{forwarded_for, forwarded_host, forwarded_proto};
+pub use hex::{hex, unhex};
 pub use host::{HostPort, HostRefused, normalise_authority, normalise_host, read_host_port};
 pub use identity::{Identity, IdentityFacts, SIGNERS};
 pub use key::{Facts, Part};

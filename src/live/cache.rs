@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::Live;
-use crate::cache::{self, By, CachePlan, KeyHash, Note, Tagged, Target, Verdict};
+use crate::cache::{self, By, CachePlan, Note, Tagged, Target, Verdict};
 use crate::clock::{self, Moment};
+use crate::edge::unhex;
 use crate::model::Problems;
 
 /// The cache of this node.
@@ -153,7 +154,7 @@ impl Live {
     /// at it is no use of it.
     #[must_use]
     pub fn cache_entry(&self, key: &str) -> Option<EntryReport> {
-        let hash = read_key(key)?;
+        let hash = unhex(key)?;
         let plan = CachePlan::of(hash);
         let place = plan.pingora_key();
         let (meta, hit) = self.cache.memory.peek(&place)?;
@@ -184,7 +185,11 @@ impl Live {
             purged,
             stale_since: stale_ms.map(|ms| rfc3339(UNIX_EPOCH + Duration::from_millis(ms))),
             purges_seen: note.as_ref().and_then(|note| self.cache.purges.export(note.seen)),
-            tags: note.iter().flat_map(|note| &note.tags).map(|tag| hex(tag.bits())).collect(),
+            tags: note
+                .iter()
+                .flat_map(|note| &note.tags)
+                .map(|tag| format!("{:016x}", tag.bits()))
+                .collect(),
         })
     }
 
@@ -242,7 +247,7 @@ impl Live {
             take(Ok(vec![Target::Text(text.as_bytes()).tag(tenant)]));
         }
         for text in &order.keys {
-            let key = read_key(text).ok_or_else(|| format!("`{text}` is no key"));
+            let key = unhex(text).ok_or_else(|| format!("`{text}` is no key"));
             take(key.map(|key| vec![Target::Key(&key).tag(tenant)]));
         }
         for text in &order.urls {
@@ -282,21 +287,6 @@ fn route_report(route: &crate::snapshot::Route) -> RouteReport {
 }
 
 /// A key as it is shown: 64 hexadecimal digits.
-fn read_key(text: &str) -> Option<KeyHash> {
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut key = KeyHash::default();
-    for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(key)
-}
-
-fn hex(bits: u64) -> String {
-    format!("{bits:016x}")
-}
-
 fn rfc3339(at: SystemTime) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }
@@ -311,10 +301,10 @@ mod tests {
     #[test]
     fn keys_are_64_digits() {
         let text = "00ff".repeat(16);
-        assert_eq!(read_key(&text).map(|key| [key[0], key[1], key[31]]), Some([0, 255, 255]));
-        assert_eq!(CachePlan::of(read_key(&text).unwrap()).digest(), text);
+        assert_eq!(unhex::<32>(&text).map(|key| [key[0], key[1], key[31]]), Some([0, 255, 255]));
+        assert_eq!(CachePlan::of(unhex(&text).unwrap()).digest(), text);
         for wrong in ["", &text[2..], &("+1".to_owned() + &text[2..]), &(text.clone() + "00")] {
-            assert_eq!(read_key(wrong), None, "{wrong}");
+            assert_eq!(unhex::<32>(wrong), None, "{wrong}");
         }
     }
 }

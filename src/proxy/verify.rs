@@ -19,6 +19,7 @@ use super::errand::{self, Prepared, Purpose};
 use super::{RequestCtx, renew};
 use crate::cache::{self, By, Finding, KeyHash, Note, Print, Printer, Sighting, Tagged, Target};
 use crate::clock;
+use crate::edge::hex;
 use crate::live::Live;
 
 /// Whether a request must leave the cache alone, because callers would get each other's answers.
@@ -163,9 +164,4 @@ impl Outcome {
             Self::Failed => "failed",
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

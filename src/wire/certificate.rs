@@ -8,7 +8,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry as oid;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-use crate::edge::ClientCertificate;
+use crate::edge::{ClientCertificate, hex};
 
 /// Reads a certificate in DER, which the listener has verified; none where it cannot be read
 /// whole: half of what a certificate says is not what it says.
@@ -28,7 +28,7 @@ pub fn certificate_of(der: &[u8]) -> Option<ClientCertificate> {
             .map(Into::into),
         issuer: rfc4514(certificate.issuer())?,
         serial: serial(certificate.raw_serial()),
-        fingerprint: hex(&Sha256::digest(der)),
+        fingerprint: hex(&Sha256::digest(der)).into(),
         not_after: certificate.validity().not_after.timestamp(),
         ..ClientCertificate::default()
     };
@@ -46,18 +46,9 @@ pub fn certificate_of(der: &[u8]) -> Option<ClientCertificate> {
 /// A serial number without the zero that marks it as positive.
 fn serial(raw: &[u8]) -> Box<str> {
     match raw {
-        [0, rest @ ..] if !rest.is_empty() => hex(rest),
-        raw => hex(raw),
+        [0, rest @ ..] if !rest.is_empty() => hex(rest).into(),
+        raw => hex(raw).into(),
     }
-}
-
-fn hex(bytes: &[u8]) -> Box<str> {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text.into()
 }
 
 /// A distinguished name as text: last part first, `CN=shop,O=Example` (RFC 4514).

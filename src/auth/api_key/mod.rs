@@ -13,9 +13,9 @@ mod listed;
 
 use http::HeaderValue;
 
-use super::hex::hex;
 use super::lookup::{Kind, Known, Records, RecordsError};
 use crate::auth::database::KeyRecord;
+use crate::edge::hex;
 use crate::fault::Reject;
 
 pub(super) use carriers::Carriers;

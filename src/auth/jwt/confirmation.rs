@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use crate::auth::challenge::TokenError;
-use crate::auth::hex::hex;
 use crate::edge::ClientCertificate;
+use crate::edge::hex;
 
 /// The member of `cnf` that names a certificate by its SHA-256 (RFC 8705, 3.1).
 const CERTIFICATE: &str = "x5t#S256";

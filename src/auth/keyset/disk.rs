@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fetch::{DOCUMENT_BYTES_MAX, Validators};
 use super::keyring::SetId;
-use crate::auth::hex::hex;
+use crate::edge::hex;
 
 /// Longest time since the issuer last confirmed a set for it to count at a start. A key that an
 /// issuer has withdrawn counts no longer than this, however long the issuer stays away.

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Method, header};
 
-use super::hex;
+use crate::edge::hex;
 
 /// Longest body that can be part of a key, in bytes: what Pingora can send again once it was read.
 pub const QUERY_BODY_MAX: u64 = 64 * 1024;

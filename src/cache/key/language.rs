@@ -3,7 +3,7 @@
 use http::header::ACCEPT_LANGUAGE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::cache::weighted::members;
+use crate::edge::weighted::members;
 
 /// The languages that a route tells apart; may be none.
 #[derive(Debug, Default)]

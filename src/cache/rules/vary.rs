@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName};
 use pingora_cache::VarianceBuilder;
 use pingora_cache::key::HashBinary;
 
-use crate::cache::weighted::all_members;
+use crate::edge::weighted::all_members;
 
 /// Names of request headers that one `Vary` may hold; more tell so many requests apart that
 /// hardly any would be answered from the cache.

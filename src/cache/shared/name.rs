@@ -1,9 +1,9 @@
 //! Where an entry is in Redis.
 
-use std::fmt::Write as _;
-
 use pingora_cache::key::CacheHashKey;
 use sha2::{Digest, Sha256};
+
+use crate::edge::hex;
 
 /// The name of an entry's place: 64 hexadecimal digits under `cache:` (R145). The first 32 are
 /// those of the entry's key, as it is shown to operators; the others tell variants apart. It
@@ -31,10 +31,7 @@ impl Name {
         let mut key = String::with_capacity(prefix.len() + 72);
         key.push_str(prefix);
         key.push_str("cache:{");
-        for byte in self.0 {
-            // Writing to a string does not fail.
-            let _ = write!(key, "{byte:02x}");
-        }
+        key.push_str(&hex(&self.0));
         key.push('}');
         key
     }

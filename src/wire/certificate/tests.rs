@@ -2,7 +2,8 @@ use rcgen::string::Ia5String;
 use rcgen::{CertificateParams, DnType, DnValue, KeyPair, SanType, SerialNumber};
 use sha2::{Digest, Sha256};
 
-use super::{certificate_of, hex};
+use super::certificate_of;
+use crate::edge::hex;
 
 fn ia5(text: &str) -> Ia5String {
     Ia5String::try_from(text).unwrap()
@@ -37,7 +38,7 @@ fn a_certificate_is_read_whole() {
     assert_eq!(read.issuer, read.subject);
     assert_eq!(read.common_name.as_deref(), Some(" shop \"1\" #"));
     assert_eq!(&*read.serial, "8f0001");
-    assert_eq!(read.fingerprint, hex(&Sha256::digest(&der)));
+    assert_eq!(*read.fingerprint, hex(&Sha256::digest(&der)));
     assert_eq!(read.not_after, 2_208_988_800);
     assert_eq!(read.dns_names.join(" "), "Shop.example b.example");
     assert_eq!(read.uris.join(" "), "spiffe://example/shop");

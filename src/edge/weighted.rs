@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName};
 /// The members of every field of that name in the order sent, each with its quality in
 /// thousandths. Members whose quality cannot be read are left out, and so are those beyond
 /// [`MAX_MEMBERS`].
-pub(super) fn members<'a>(
+pub(crate) fn members<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> impl Iterator<Item = (&'a str, u16)> {
@@ -20,7 +20,7 @@ pub(super) fn members<'a>(
 
 /// The same members, but none at all where one of them cannot be read or there are too many: for
 /// those who must not take two different lists for one.
-pub(super) fn all_members<'a>(
+pub(crate) fn all_members<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> Option<Vec<(&'a str, u16)>> {
@@ -33,16 +33,21 @@ pub(super) fn all_members<'a>(
     (all.len() <= MAX_MEMBERS).then_some(all)
 }
 
+/// A member: its word, and its quality in thousandths. None where it cannot be read.
 fn member(text: &str) -> Option<(&str, u16)> {
     let mut parts = text.split(';').map(str::trim);
     let word = parts.next().filter(|word| !word.is_empty())?;
-    let quality = parts
-        .filter_map(|parameter| parameter.split_once('='))
-        .find(|(key, _)| key.trim().eq_ignore_ascii_case("q"))
-        .map_or(Some(1000), |(_, value)| quality(value.trim()))?;
-    Some((word, quality))
+    let mut weight = 1000;
+    for parameter in parts {
+        let (key, value) = parameter.split_once('=')?;
+        if key.trim_end().eq_ignore_ascii_case("q") {
+            weight = quality(value.trim_start())?;
+        }
+    }
+    Some((word, weight))
 }
 
+/// `0`, `1`, or either with at most three decimals, up to 1.
 fn quality(text: &str) -> Option<u16> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -58,7 +63,7 @@ fn quality(text: &str) -> Option<u16> {
 }
 
 /// What a browser sends has fewer than ten members; a longer list only costs time.
-const MAX_MEMBERS: usize = 32;
+pub(crate) const MAX_MEMBERS: usize = 32;
 
 #[cfg(test)]
 mod tests {
