@@ -29,7 +29,7 @@ pub use note::{Judged, KeyHash, Note};
 pub use policy::CachePolicy;
 pub use purge::{
     By, Made, Order, PurgeReport, Purges, STRIPPED, Tag, TagTemplates, Tagged, Target, Told, Url,
-    Verdict, invalidated_by, prefix_tag, tags_of, url_tags,
+    Verdict, invalidated_by, is_safe, prefix_tag, tags_of, url_tags,
 };
 pub use reuse::{Reuse, Why, reuse};
 pub use shared::{FromShared, Ledger, Tiered, check_store};

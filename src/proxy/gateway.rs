@@ -68,7 +68,7 @@ impl ProxyHttp for Gateway {
     }
 
     fn allow_spawning_subrequest(&self, _: &Session, ctx: &Box<RequestCtx>) -> bool {
-        (ctx.snapshot.hedges || ctx.snapshot.keeps) && !ctx.is_own()
+        (ctx.snapshot.hedges || ctx.snapshot.kept.is_some()) && !ctx.is_own()
     }
 
     /// Route, shape, identity, authorisation, limits: `admit` reads top to bottom.

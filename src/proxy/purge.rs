@@ -43,12 +43,15 @@ pub(super) fn invalidate(
     answer: &ResponseHeader,
     now: Moment,
 ) {
-    if session.req_header().method.is_safe() || !ctx.snapshot.caches {
+    let Some(places) = &ctx.snapshot.kept else { return };
+    if cache::is_safe(&session.req_header().method) {
         return;
     }
     let policy = ctx.route.as_ref().and_then(|route| route.cache.as_ref());
     let orders = with_facts(session, ctx, |facts| {
-        cache::invalidated_by(policy, facts, answer.status, &answer.headers)
+        // What can be kept nowhere need not be purged everywhere.
+        let kept = |path: &str| places.hold(facts.view, path);
+        cache::invalidated_by(policy, facts, (answer.status, &answer.headers), kept)
     });
     live.cache.purges.order(orders.unwrap_or_default(), By::Answer, now);
 }

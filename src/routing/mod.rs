@@ -50,5 +50,5 @@ pub use caller::{Caller, CredentialSet};
 pub use condition::Condition;
 pub use pattern::{HostPattern, PathPattern};
 pub use spec::{RouteIndex, RouteSpec};
-pub use table::{Found, Table};
+pub use table::{Found, Places, Table};
 pub use trace::{Candidate, Verdict};

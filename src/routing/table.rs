@@ -139,6 +139,21 @@ impl Table {
             .unwrap_or(Found::Nothing)
     }
 
+    /// The places of some of the routes: where one of them may take a request, whatever else it
+    /// asks of it than host and path.
+    #[must_use]
+    pub fn places(&self, of: impl Fn(RouteIndex) -> bool) -> Places {
+        let open = |spec: &RouteSpec| RouteSpec {
+            methods: Vec::new(),
+            conditions: Vec::new(),
+            credentials: None,
+            ..spec.clone()
+        };
+        let specs = self.specs.iter().filter(|spec| of(spec.index)).map(open).collect();
+        // That nothing tells some of them apart any more does not matter: it is not asked which.
+        Places(Self::new(specs, &mut Problems::default()))
+    }
+
     /// Which credentials a route accepts; none where it is open or not in the table.
     #[must_use]
     pub fn credentials(&self, route: RouteIndex) -> Option<CredentialSet> {
@@ -181,6 +196,19 @@ impl Table {
     /// The routes of the table, in the order of the document.
     pub(super) fn specs(&self) -> &[RouteSpec] {
         &self.specs
+    }
+}
+
+/// Where some routes may take requests.
+#[derive(Debug)]
+pub struct Places(Table);
+
+impl Places {
+    /// Whether a path of this request's host is one of them. Costs what [`Table::find`] does.
+    #[must_use]
+    pub fn hold(&self, view: &RequestView<'_>, path: &str) -> bool {
+        let view = RequestView { path: path.into(), ..view.clone() };
+        self.0.find(&view, &Caller::default()) != Found::Nothing
     }
 }
 

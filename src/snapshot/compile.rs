@@ -11,7 +11,7 @@ use crate::edge::AddressSet;
 use crate::limit::LimitRule;
 use crate::limit::fair::Overload;
 use crate::model::{CacheStore, Config, Problem, Problems, Resolved};
-use crate::routing::Table;
+use crate::routing::{RouteIndex, Table};
 use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
 
@@ -60,12 +60,15 @@ pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> O
         return None;
     }
     let hedges = routes.iter().flatten().any(|route| route.hedge.is_some());
-    let caches = routes.iter().flatten().any(|route| route.cache.is_some());
-    let keeps = routes.iter().flatten().any(|route| route.cache.is_some());
+    let keeps = |index: RouteIndex| {
+        let route = routes.get(index.0 as usize).and_then(Option::as_ref);
+        route.is_some_and(|route| route.cache.is_some())
+    };
+    let some = routes.iter().flatten().any(|route| route.cache.is_some());
+    let kept = some.then(|| table.places(keeps));
     Some(Snapshot {
-        caches,
         hedges,
-        keeps,
+        kept,
         version: config.config_version.unwrap_or(parts.version),
         sha256: parts.sha256.to_owned(),
         listeners: listeners?,

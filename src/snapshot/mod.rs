@@ -32,7 +32,7 @@ use crate::auth::Providers;
 use crate::edge::AddressSet;
 use crate::limit::LimitRule;
 use crate::limit::fair::Overload;
-use crate::routing::{RouteIndex, Table};
+use crate::routing::{Places, RouteIndex, Table};
 use crate::upstream::Upstream;
 
 /// A compiled configuration.
@@ -48,12 +48,10 @@ pub struct Snapshot {
     pub table: Table,
     /// Routes, by [`RouteIndex`].
     pub routes: Box<[Arc<Route>]>,
-    /// Whether any of them keeps answers.
-    pub caches: bool,
     /// Whether any of them hedges.
     pub hedges: bool,
-    /// Whether any of them keeps answers, which may be renewed or compared in the background.
-    pub keeps: bool,
+    /// Where answers may be kept; none where no route keeps any.
+    pub kept: Option<Places>,
     /// Identity providers, API keys and the identity headers.
     pub providers: Arc<Providers>,
     /// Headers that are taken out of requests before they are read.

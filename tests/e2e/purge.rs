@@ -183,6 +183,29 @@ async fn unsafe_methods_invalidate_and_clients_see_no_tags() -> Outcome {
     Ok(())
 }
 
+/// Writing where nothing can be kept costs no purge, however much is written.
+#[tokio::test]
+async fn only_what_may_be_kept_is_invalidated() -> Outcome {
+    let origin = Origin::start("api").await?;
+    let routes = "routes:\n\
+        \x20 - {name: kept, match: {pathPrefix: /kept, methods: [GET]}, upstream: {service: api},\n\
+        \x20    policies: {auth: none, cache: {ttl: 60s}}}\n\
+        \x20 - {name: rest, match: {pathPrefix: /}, upstream: {service: api},\n\
+        \x20    policies: {auth: none}}\n";
+    let gateway = gateway(api(&[origin.address()]) + routes).start().await?;
+    let purges = || gateway.metric("tidegate_cache_purges_total", &[("from", "answer")]);
+    for (target, expected) in [
+        ("/orders/1", 0.0),
+        ("/keptnot", 0.0),
+        ("/orders?header=location:/orders/2", 0.0),
+        ("/orders?header=location:/kept/2", 1.0),
+    ] {
+        gateway.send(&Request::post(target, "x")).await?.expect(200)?;
+        assert_eq!(purges().await?, expected, "{target}");
+    }
+    Ok(())
+}
+
 /// An answer that was on its way when the purge came is not used afterwards.
 #[tokio::test]
 async fn what_was_fetched_during_a_purge_does_not_survive_it() -> Outcome {

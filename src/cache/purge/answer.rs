@@ -85,13 +85,14 @@ pub fn tags_of(
 
 /// What an answer to a request with an unsafe method invalidates (RFC 9111 section 4.4, RFC 9875
 /// section 3): the URL that it was for, those of the same origin in `Location` and
-/// `Content-Location`, and the groups that it names. Empty for safe methods and for errors.
+/// `Content-Location`, and the groups that it names. Of URLs only those whose path may be `kept`.
+/// Empty for safe methods and for errors.
 #[must_use]
 pub fn invalidated_by(
     policy: Option<&CachePolicy>,
     facts: &Facts<'_>,
-    status: StatusCode,
-    answer: &HeaderMap,
+    (status, answer): (StatusCode, &HeaderMap),
+    kept: impl Fn(&str) -> bool,
 ) -> SmallVec<[Order; 1]> {
     let view = facts.view;
     if is_safe(view.method) || !(status.is_success() || status.is_redirection()) {
@@ -111,6 +112,9 @@ pub fn invalidated_by(
         }
     };
     let mut url = |path: &str, query: Option<&str>| {
+        if !kept(path) {
+            return;
+        }
         // As the entries of this route are filed, and as those of a route that counts every
         // parameter are: GET may have a route of its own.
         for counted in policy.map(|policy| &policy.query).into_iter().chain([&Query::All]) {
@@ -134,8 +138,9 @@ pub fn invalidated_by(
     tagged.hard()
 }
 
-/// RFC 9110 section 9.2.1, and QUERY (RFC 10008).
-fn is_safe(method: &Method) -> bool {
+/// Whether a method changes nothing (RFC 9110 section 9.2.1), QUERY among them (RFC 10008).
+#[must_use]
+pub fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
         || method.as_str() == "QUERY"
 }

@@ -21,7 +21,7 @@ mod template;
 mod upkeep;
 mod written;
 
-pub use answer::{STRIPPED, invalidated_by, tags_of};
+pub use answer::{STRIPPED, invalidated_by, is_safe, tags_of};
 pub use desk::{By, Made, PurgeReport, Purges, Told};
 pub use order::{Order, Tagged};
 pub use table::Verdict;

@@ -222,3 +222,23 @@ fn a_trace_says_why() {
     let found = table.find(&Request::new("GET c/").view(), &Caller::default());
     assert!(matches!(found, Found::Route(_)));
 }
+
+#[test]
+fn places_are_where_some_routes_may_take_a_request_whatever_else_they_ask() {
+    let table = table(&[
+        json!({"name": "kept", "host": "*.example.com", "pathPrefix": "/a", "methods": ["GET"],
+            "headers": [{"name": "x-beta", "exact": "1"}]}),
+        json!({"name": "other", "pathPrefix": "/a/b"}),
+        json!({"name": "rest", "pathPrefix": "/"}),
+    ]);
+    let places = table.places(|route| route == RouteIndex(0));
+    for (request, path, expected) in [
+        ("POST api.example.com/x", "/a", true),
+        ("POST api.example.com/x", "/a/b/c", true),
+        ("POST api.example.com/x", "/ab", false),
+        ("POST api.example.com/a", "/x", false),
+        ("POST example.org/x", "/a", false),
+    ] {
+        assert_eq!(places.hold(&Request::new(request).view(), path), expected, "{request} {path}");
+    }
+}

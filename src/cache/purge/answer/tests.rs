@@ -98,8 +98,9 @@ fn only_what_the_key_keeps_apart_belongs_to_a_tenant() {
 fn invalidated(request: &Request, status: u16, fields: &[(&str, &str)]) -> Vec<Tag> {
     let status = StatusCode::from_u16(status).unwrap();
     let policy = policy("{key: {query: [page]}}");
-    let orders =
-        request.with(|facts| invalidated_by(Some(&policy), facts, status, &headers(fields)));
+    let orders = request.with(|facts| {
+        invalidated_by(Some(&policy), facts, (status, &headers(fields)), |path| path != "/not-kept")
+    });
     assert!(orders.iter().all(|order| !order.soft));
     orders.iter().flat_map(|order| order.tags.clone()).collect()
 }
@@ -114,6 +115,14 @@ fn url(path: &str, parameters: &[&str]) -> Tag {
 
 fn post() -> Request {
     Request { method: Method::POST, ..Request::default() }
+}
+
+#[test]
+fn what_can_be_kept_nowhere_is_left_out() {
+    let request = Request { path: "/not-kept", ..post() };
+    assert!(invalidated(&request, 200, &[]).is_empty());
+    let elsewhere = [("location", "/v1/orders")];
+    assert_eq!(invalidated(&request, 201, &elsewhere), [url("/v1/orders", &[])]);
 }
 
 #[test]
