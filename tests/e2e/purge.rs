@@ -195,13 +195,14 @@ async fn only_what_may_be_kept_is_invalidated() -> Outcome {
     let gateway = gateway(api(&[origin.address()]) + routes).start().await?;
     let purges = || gateway.metric("tidegate_cache_purges_total", &[("from", "answer")]);
     for (target, expected) in [
-        ("/orders/1", 0.0),
-        ("/keptnot", 0.0),
-        ("/orders?header=location:/orders/2", 0.0),
-        ("/orders?header=location:/kept/2", 1.0),
+        ("/orders/1", 0),
+        ("/keptnot", 0),
+        ("/orders?header=location:/orders/2", 0),
+        ("/orders?header=location:/kept/2", 1),
     ] {
         gateway.send(&Request::post(target, "x")).await?.expect(200)?;
-        assert_eq!(purges().await?, expected, "{target}");
+        let counted = purges().await?;
+        assert!((counted - f64::from(expected)).abs() < 0.5, "{target}: {counted}");
     }
     Ok(())
 }
