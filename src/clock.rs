@@ -6,6 +6,7 @@
 //! keys, revocations and endpoints fresh in the background, and `cache::shared`, which Pingora
 //! calls without a time.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use once_cell::sync::Lazy;
@@ -84,12 +85,46 @@ fn start() -> Instant {
     Instant::now()
 }
 
-/// Reads both clocks once.
+/// How long the wall clock is told from the monotonic one, in nanoseconds, before it is read
+/// again: the time after which a step of the wall clock is noticed. A request asks five times for
+/// the time, and reading a clock costs as much as finding a route.
+const TRUST_NANOS: u64 = 50_000_000;
+
+/// How far the wall clock is ahead of [`Tick`], in milliseconds.
+static AHEAD_MS: AtomicU64 = AtomicU64::new(0);
+/// Until which [`Tick`] that counts; 0 before the first reading.
+static TRUSTED_UNTIL: AtomicU64 = AtomicU64::new(0);
+
+/// Tells both clocks: the monotonic one as it is, the wall clock to the millisecond, unless it was
+/// set in the last 50 ms.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub fn now() -> Moment {
-    let nanos = u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let tick = Tick(u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    if tick.0 >= TRUSTED_UNTIL.load(Relaxed) {
+        // Two threads may do so at once: both are right.
+        AHEAD_MS.store(unix_ms().saturating_sub(tick.millis()), Relaxed);
+        TRUSTED_UNTIL.store(tick.0.saturating_add(TRUST_NANOS), Relaxed);
+    }
+    Moment { tick, unix_ms: AHEAD_MS.load(Relaxed).saturating_add(tick.millis()) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+fn unix_ms() -> u64 {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-    Moment { tick: Tick(nanos), unix_ms }
+    u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wall_clock_follows_the_monotonic_one() {
+        let before = unix_ms();
+        let (first, second) = (now(), now());
+        let after = unix_ms();
+        assert!(second.tick >= first.tick && second.unix_ms >= first.unix_ms);
+        // Both are rounded down, each by less than a millisecond.
+        assert!(first.unix_ms + 1 >= before && second.unix_ms <= after + 1);
+    }
 }

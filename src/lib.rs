@@ -15,9 +15,10 @@
 //! | 1 | [`wire`], [`routing`], [`action`], [`shape`]: one policy each |
 //! | 1 | [`auth`], [`limit`], [`cache`], [`compress`], [`upstream`]: one policy each |
 //! | 0 | [`model`], [`fault`], [`clock`], [`edge`], [`telemetry`]: words, facts, the request |
-//! | 0 | [`link`]: connections to Redis |
+//! | 0 | [`link`], [`drill`]: connections to Redis; faults on purpose |
 
 pub mod clock;
+pub mod drill;
 pub mod edge;
 pub mod fault;
 pub mod link;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer 0: words, facts, the request as data.
-const GROUND: &[&str] = &["clock", "fault", "model", "edge", "telemetry", "link"];
+const GROUND: &[&str] = &["clock", "fault", "model", "edge", "telemetry", "link", "drill"];
 /// Layer 1: one policy each. Siblings are strangers.
 const POLICIES: &[&str] =
     &["wire", "routing", "action", "shape", "auth", "limit", "cache", "compress", "upstream"];
@@ -19,8 +19,9 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("fault", vec![]),
         ("model", vec![]),
         ("edge", vec!["fault", "model"]),
-        ("telemetry", vec!["fault"]),
-        ("link", vec!["clock", "telemetry"]),
+        ("drill", vec![]),
+        ("telemetry", vec!["fault", "drill"]),
+        ("link", vec!["clock", "telemetry", "drill"]),
         ("snapshot", [GROUND, POLICIES].concat()),
         ("decide", [GROUND, POLICIES, &["snapshot"]].concat()),
         ("live", [GROUND, POLICIES, &["snapshot"]].concat()),
@@ -63,7 +64,10 @@ const CONFINED: &[(&str, &[&str])] = &[
             "src/limit/headers/tests.rs",
         ],
     ),
-    ("reqwest::", &["src/auth/", "src/upstream/discovery/", "src/cli/client.rs"]),
+    (
+        "reqwest::",
+        &["src/auth/", "src/upstream/discovery/", "src/cli/client.rs", "src/cli/drill/probe.rs"],
+    ),
     ("hickory_resolver::", &["src/upstream/discovery/"]),
     ("jsonwebtoken::", &["src/auth/"]),
     ("ring::", &["src/auth/"]),
@@ -84,8 +88,13 @@ const CONFINED: &[(&str, &[&str])] = &[
     ),
     ("x509_parser::", &["src/wire/", "src/model/pem.rs"]),
     ("clap::", &["src/cli/"]),
+    ("clap_complete::", &["src/cli/generate.rs"]),
+    ("clap_mangen::", &["src/cli/generate.rs"]),
+    ("sd_notify::", &["src/server/notify.rs"]),
     ("serde_yaml::", &["src/model/"]),
     ("maxminddb::", &["src/routing/geo.rs"]),
+    ("socket2::", &["src/server/sockets.rs"]),
+    ("listenfd::", &["src/server/activation.rs"]),
     ("notify::", &["src/live/watch.rs", "src/upstream/discovery/file.rs"]),
     ("flate2::", &["src/compress/"]),
     ("brotli::", &["src/compress/"]),
@@ -113,12 +122,15 @@ const CONFINED: &[(&str, &[&str])] = &[
         "with_label_values",
         &[
             "src/telemetry/",
+            "src/live/drills.rs",
             "src/live/reload.rs",
             "src/cli/run.rs",
             "src/auth/",
             "src/limit/",
             "src/cache/",
             "src/link/meters.rs",
+            "src/server/desk.rs",
+            "src/server/desk/",
             "src/upstream/discovery/",
         ],
     ),

@@ -363,8 +363,7 @@ fn forward(
     let answers = Answers::default();
     let evidence = gateway.evidence(memory, &answers);
     auth::authorize(&route.auth, identity.as_deref(), &view, &evidence).map_err(denied)?;
-    let peer = sent.connection.peer.ip();
-    let outbound = Outbound::of(&view, &sent.uri, peer, route).map_err(code)?;
+    let outbound = Outbound::of(&view, &sent.uri, &sent.connection, route).map_err(code)?;
     let mut request = http::Request::new(());
     *request.method_mut() = sent.method.clone();
     *request.uri_mut() = sent.uri.clone();
@@ -412,8 +411,7 @@ fn admit(
         service: route.service(),
     };
     let plan = decide::plan(route, &facts, 1).map_err(code)?;
-    let outbound =
-        Outbound::of(&view, &sent.uri, sent.connection.peer.ip(), route).map_err(code)?;
+    let outbound = Outbound::of(&view, &sent.uri, &sent.connection, route).map_err(code)?;
     Ok((plan, outbound, trace))
 }
 

@@ -1,22 +1,16 @@
-// smoke: does every kind of answer of the demo come, and soon enough. One caller, seconds.
+// smoke: does every kind of answer of the demo come, and soon enough? One caller, seconds.
 //
 //   make demo                                          # in another terminal
 //   k6 run loadtest/k6/smoke.js
-//   TOKEN=$READER k6 run loadtest/k6/smoke.js            # the routes that ask for a token, too
+//   READER=... k6 run loadtest/k6/smoke.js             # the routes that ask for a token, too
 
 import { check, group } from 'k6';
-import { TOKEN, get, header, isProblem, summaryTrendStats } from './shared.js';
+import { READER, get, header, isProblem, optionsOf } from './shared.js';
 
-export const options = {
-  vus: 1,
-  iterations: 20,
-  summaryTrendStats,
-  thresholds: {
-    checks: ['rate==1'],
-    http_req_failed: ['rate==0'],
-    http_req_duration: ['p(95)<50', 'p(99)<200'],
-  },
-};
+export const options = optionsOf(
+  { vus: 1, iterations: 20 },
+  { http_req_duration: ['p(95)<50', 'p(99)<200'] },
+);
 
 export default function () {
   group('cache', () => {
@@ -45,9 +39,9 @@ export default function () {
     isProblem(get('/v2/orders', { name: 'no route', expected: [404] }), 404, 'route.not_found');
   });
 
-  if (TOKEN) {
+  if (READER) {
     group('token', () => {
-      const response = get('/v1/orders', { name: 'orders', token: TOKEN });
+      const response = get('/v1/orders', { name: 'orders', token: READER });
       check(response, {
         'orders answers': (r) => r.status === 200,
         'the quota is told': (r) => Boolean(header(r, 'x-ratelimit-remaining')),

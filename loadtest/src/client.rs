@@ -58,8 +58,8 @@ impl Client {
     }
 }
 
-/// Status of an answer and whether it is the last of its connection, once it is whole. The
-/// gateway gives every answer here a `Content-Length`.
+/// Status of an answer and whether it is the last of its connection, once it is whole. Answers
+/// here have a `Content-Length` or come in chunks, without trailers.
 fn read(input: &[u8]) -> Option<(u16, bool)> {
     let end = input.windows(4).position(|four| four == b"\r\n\r\n")?;
     let (head, body) = input.split_at_checked(end + 4)?;
@@ -72,6 +72,10 @@ fn read(input: &[u8]) -> Option<(u16, bool)> {
         })
     };
     let length: usize = field("content-length").map_or(Some(0), |text| text.parse().ok())?;
+    let is_chunked = field("transfer-encoding").is_some();
+    if is_chunked && !body.ends_with(b"0\r\n\r\n") {
+        return None;
+    }
     let close = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
     (body.len() >= length).then_some((status, close))
 }

@@ -21,6 +21,9 @@ pub const NEIGHBOURS: usize = 100;
 /// Routes of [`many`], beside the measured one.
 pub const MANY: usize = 10_000;
 
+/// Routes of [`guarded`], beside the measured one.
+pub const GUARDED: usize = 1_000;
+
 /// Where a gateway listens, and what it is given.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -112,6 +115,18 @@ pub fn limited(place: &Place, mode: &str) -> String {
          key: ['header:x-client']}}\n"
     );
     redis + &limits + &plain(place).replace("{auth: none}", "{auth: none, rateLimit: per-client}")
+}
+
+/// A token and a limit of each user, which nobody reaches, among a thousand routes; the limit is
+/// in Redis where there is one, asked for every request (R007).
+#[must_use]
+pub fn guarded(place: &Place) -> String {
+    let redis = place.redis.map(redis).unwrap_or_default();
+    let limits = "rateLimits:\n  per-user: {limit: 10000000, window: 1m, mode: exact, \
+                  key: [tenantId, userId]}\n";
+    let route = auth(place).replace("auth: required", "auth: required, rateLimit: per-user");
+    let open = "policies: {auth: none}\n";
+    format!("{redis}{limits}{open}{route}{}", neighbours(GUARDED))
 }
 
 /// The same among ten thousand routes on as many paths, as version `version`.

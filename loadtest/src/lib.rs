@@ -15,21 +15,34 @@
 //! | [`client`] | a client that keeps its connection, for latency at a steady rate |
 //! | [`probe`] | one request at a time: readiness, metrics |
 //! | [`start`] | the programs that measurements start |
-//! | [`rival`] | caches on the same load: the gateway's, NGINX's, `HAProxy`'s |
+//! | [`peers`] | the same job through the gateway and its peers |
 //! | [`target`] | what is measured, and the proof that it did what its name says |
 //! | [`wrk`] | the load generator |
+//! | [`h2load`] | the load generator for HTTP/2 |
 //! | [`report`] | medians and the table |
+//! | [`program`] | what all programs here do: read a command line, end in order |
+//! | [`open_loop`] | requests that are due at a constant rate, and what stalls cost them |
+//! | [`latency`] | what the gateway adds to the latency of the service behind it |
+//! | [`suite`] | the scenarios of `make loadtest`, by k6 or by wrk |
+//! | [`plot`], [`page`] | their report |
 
 pub mod client;
 pub mod document;
 mod error;
+pub mod h2load;
+pub mod latency;
+pub mod open_loop;
 pub mod options;
 pub mod origin_wire;
+pub mod page;
+pub mod peers;
+pub mod plot;
 pub mod probe;
 pub mod process;
+pub mod program;
 pub mod report;
-pub mod rival;
 pub mod start;
+pub mod suite;
 pub mod target;
 pub mod token;
 pub mod wrk;

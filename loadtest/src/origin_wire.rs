@@ -15,6 +15,9 @@ pub const CACHEABLE: &[u8] = b"/cacheable";
 /// The target that is answered with the number of requests so far, itself not among them.
 pub const COUNT: &[u8] = b"/count";
 
+/// A request with this header is answered with its own header block.
+pub const ECHO: &[u8] = b"x-echo";
+
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -24,6 +27,8 @@ pub enum Asked {
     Kept,
     /// The number of requests so far.
     Count,
+    /// The request itself: what the proxy in front made of it.
+    Echo,
 }
 
 /// What a buffer begins with.
@@ -78,6 +83,7 @@ pub fn parse(buffer: &[u8]) -> Parsed {
         b"HTTP/1.0" => true,
         _ => return Parsed::Refused("the version is not HTTP/1"),
     };
+    let mut echo = false;
     for line in lines {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             return Parsed::Refused("a header without a colon");
@@ -86,6 +92,7 @@ pub fn parse(buffer: &[u8]) -> Parsed {
         let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
         // Lengths first: most names are told apart without looking at them.
         match name.len() {
+            6 if name.eq_ignore_ascii_case(ECHO) => echo = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 close |= value.eq_ignore_ascii_case(b"close");
             }
@@ -99,6 +106,7 @@ pub fn parse(buffer: &[u8]) -> Parsed {
         }
     }
     let asked = match target {
+        _ if echo => Asked::Echo,
         _ if target.starts_with(CACHEABLE) => Asked::Kept,
         COUNT => Asked::Count,
         _ => Asked::Fresh,
@@ -131,13 +139,17 @@ impl Answers {
         }
     }
 
-    /// The answer to a request, which counts it.
+    /// The answer to a request, which counts it. `input` begins with the request.
     #[must_use]
-    pub fn to(&self, request: Request) -> Cow<'_, [u8]> {
+    pub fn to(&self, request: Request, input: &[u8]) -> Cow<'_, [u8]> {
         let answer = match request.asked {
             Asked::Kept => &self.kept,
             Asked::Fresh => &self.fresh,
-            Asked::Count => return Cow::Owned(count(self.sent.get())),
+            Asked::Count => return Cow::Owned(fresh(self.sent.get().to_string().as_bytes())),
+            Asked::Echo => {
+                self.sent.set(self.sent.get() + 1);
+                return Cow::Owned(fresh(input.get(..request.bytes).unwrap_or_default()));
+            }
         };
         self.sent.set(self.sent.get() + 1);
         let whole = answer.whole.as_slice();
@@ -162,10 +174,12 @@ impl Answer {
     }
 }
 
-fn count(sent: u64) -> Vec<u8> {
-    let body = sent.to_string();
+/// An answer that is made for one request.
+fn fresh(body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+    let head =
+        format!("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
 }
 
 #[cfg(test)]
@@ -220,16 +234,26 @@ mod tests {
     #[test]
     fn an_answer_has_the_length_that_it_declares() {
         let answers = Answers::new(1024, &["ETag: \"a\"".to_owned()]);
-        let whole = answers.to(PLAIN);
-        let head = answers.to(Request { body: false, ..PLAIN });
+        let whole = answers.to(PLAIN, b"");
+        let head = answers.to(Request { body: false, ..PLAIN }, b"");
         assert_eq!(whole.len() - head.len(), 1024);
         assert!(head.ends_with(b"Content-Length: 1024\r\n\r\n"));
         assert!(head.windows(8).any(|word| word == b"no-store"));
-        let kept = answers.to(Request { asked: Asked::Kept, ..PLAIN });
+        let kept = answers.to(Request { asked: Asked::Kept, ..PLAIN }, b"");
         assert!(kept.windows(7).any(|word| word == b"max-age"));
         assert!(kept.windows(11).any(|word| word == b"\r\nETag: \"a\""));
-        let counted = answers.to(Request { asked: Asked::Count, ..PLAIN });
-        assert_eq!(answers.to(Request { asked: Asked::Count, ..PLAIN }), counted);
+        let counted = answers.to(Request { asked: Asked::Count, ..PLAIN }, b"");
+        assert_eq!(answers.to(Request { asked: Asked::Count, ..PLAIN }, b""), counted);
         assert!(counted.ends_with(b"\r\n\r\n3"));
+    }
+
+    #[test]
+    fn a_request_that_asks_for_it_is_echoed() {
+        let text = "GET /a HTTP/1.1\r\nX-Echo: 1\r\nX-User-Id: u\r\n\r\n";
+        let Parsed::Request(asked) = request(text) else { panic!("no request") };
+        assert_eq!(asked.asked, Asked::Echo);
+        let answers = Answers::new(1024, &[]);
+        let both = format!("{text}GET /b");
+        assert!(answers.to(asked, both.as_bytes()).ends_with(format!("\r\n{text}").as_bytes()));
     }
 }

@@ -129,7 +129,8 @@ pub fn sum(metrics: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
         .sum()
 }
 
-fn read(answer: &[u8]) -> Option<Answer> {
+/// Reads an answer that ended with its connection.
+pub(crate) fn read(answer: &[u8]) -> Option<Answer> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let (head, body) = answer.split_at_checked(end + 4)?;
     let head = String::from_utf8_lossy(head).into_owned();

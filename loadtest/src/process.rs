@@ -9,13 +9,16 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{Context, Error, Result};
 
 /// Longest time a process may take to be ready.
 const START: Duration = Duration::from_secs(20);
+/// Longest time a process may take to end when it is asked to.
+const END: Duration = Duration::from_secs(3);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 /// How much of a log is shown when its process fails, in bytes.
@@ -66,15 +69,26 @@ impl Cores {
         }
     }
 
+    /// Keeps this thread on a processor, and the processes that it starts where nothing is said.
+    pub fn stay(self, core: Core) -> Result<()> {
+        let Some(number) = self.number(core) else { return Ok(()) };
+        let mut set = CpuSet::new();
+        set.set(number);
+        sched_setaffinity(None, &set).context(format_args!("stay on processor {number}"))
+    }
+
+    fn number(self, core: Core) -> Option<usize> {
+        self.pair.map(|(measured, load)| match core {
+            Core::Measured => measured,
+            Core::Load => load,
+        })
+    }
+
     /// A command that runs a program on a processor. The program keeps the process id, because
     /// `taskset` becomes it.
     #[must_use]
     pub fn command(self, core: Core, program: &Path) -> Command {
-        let number = self.pair.map(|(measured, load)| match core {
-            Core::Measured => measured,
-            Core::Load => load,
-        });
-        let Some(number) = number else { return Command::new(program) };
+        let Some(number) = self.number(core) else { return Command::new(program) };
         let mut command = Command::new("taskset");
         command.arg("--cpu-list").arg(number.to_string()).arg(program);
         command
@@ -178,17 +192,57 @@ impl Process {
 
     /// Memory that it holds, in bytes.
     pub fn resident_bytes(&self) -> Result<u64> {
-        let file = format!("/proc/{}/status", self.pid);
-        let text = std::fs::read_to_string(&file).context(&file)?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
-        kib.map(|kib| kib * 1024).context(file)
+        status_bytes(self.pid, "VmRSS:").context(self.name)
     }
 
-    /// Kills it and what it started, and waits until it is gone.
+    /// The most memory that it and what it started ever held, in bytes: the sum of what each held
+    /// at its own peak.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        let own = status_bytes(self.pid, "VmHWM:").context(self.name)?;
+        let others = descendants(self.pid).into_iter();
+        Ok(own + others.filter_map(|pid| status_bytes(pid, "VmHWM:")).sum::<u64>())
+    }
+
+    /// Descriptors that it has open.
+    pub fn descriptors(&self) -> Result<usize> {
+        let folder = format!("/proc/{}/fd", self.pid);
+        std::fs::read_dir(&folder).context(&folder).map(Iterator::count)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait().context(self.name)?.is_some())
+    }
+
+    /// Memory that the processes hold which it started from a program, in bytes.
+    #[must_use]
+    pub fn resident_bytes_below(&self, program: &Path) -> u64 {
+        let own = |pid: &u32| {
+            std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|file| file == program)
+        };
+        descendants(self.pid).into_iter().filter(own).filter_map(resident_bytes).sum()
+    }
+
+    /// Asks it to end, kills it and what it started where that takes long, and waits until it is
+    /// gone. One that ends by itself has written what it had to say: instrumented builds count.
     pub async fn stop(mut self) -> Result<()> {
-        self.kill();
+        // Looked for before, because what a process leaves behind has another parent.
+        let others = descendants(self.pid);
+        if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
+            // Cannot fail for a process that was not waited for.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        if timeout(END, self.child.wait()).await.is_err() {
+            self.kill();
+        }
         let ended = self.child.wait().await;
+        kill_all(others);
         ended.map(|_| ()).context(format_args!("stop {}", self.name))
     }
 
@@ -198,11 +252,7 @@ impl Process {
         let others = descendants(self.pid);
         // Whatever has ended by itself needs no killing.
         let _ = self.child.start_kill();
-        for pid in others {
-            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
+        kill_all(others);
     }
 
     /// The last words of its log.
@@ -219,6 +269,22 @@ impl Drop for Process {
         // None when it was waited for; then its number may be another's by now.
         if self.child.id().is_some() {
             self.kill();
+        }
+    }
+}
+
+/// A figure in kibibytes from `/proc/PID/status`, in bytes.
+fn status_bytes(pid: u32, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// Ends what another process started, as far as it still runs.
+fn kill_all(pids: Vec<u32>) {
+    for pid in pids {
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 }
@@ -242,6 +308,12 @@ fn descendants(pid: u32) -> Vec<u32> {
         found.extend(&generation);
     }
     found
+}
+
+/// Memory that a process holds, in bytes; none where it has ended.
+#[must_use]
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    status_bytes(pid, "VmRSS:")
 }
 
 /// Reads user and system time from `/proc/PID/stat`, of the process and of its children that it
@@ -287,6 +359,7 @@ mod tests {
         process.ready(async || !descendants(pid).is_empty()).await.unwrap();
         let child = descendants(pid).pop().unwrap();
         assert!(process.cpu_time().is_ok());
+        assert!(process.peak_bytes().unwrap() > status_bytes(pid, "VmHWM:").unwrap());
         process.stop().await.unwrap();
         // Whoever inherits it may leave it as a zombie: `Z`.
         let runs = || {

@@ -157,6 +157,13 @@ pub fn circumstances(options: &Options, cores: Cores) -> String {
 /// The same without what only some runs use and have: when, what, on which machine.
 #[must_use]
 pub fn machine(cores: Cores) -> String {
+    let facts = facts(cores);
+    facts.iter().fold(String::new(), |text, (key, value)| format!("{text}- {key}: {value}\n"))
+}
+
+/// When, what, on which machine: names and values.
+#[must_use]
+pub fn facts(cores: Cores) -> Vec<(&'static str, String)> {
     let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo
@@ -165,7 +172,7 @@ pub fn machine(cores: Cores) -> String {
         .map_or("unknown", |(_, model)| model.trim());
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let build = if cfg!(debug_assertions) { "DEBUG: not a measurement" } else { "release" };
-    let lines = [
+    vec![
         ("date", said("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"])),
         ("commit", said("git", &["describe", "--always", "--dirty"])),
         ("build", build.to_owned()),
@@ -174,8 +181,7 @@ pub fn machine(cores: Cores) -> String {
         ("load before", read("/proc/loadavg").trim().to_owned()),
         ("processors", cores.describe()),
         ("wrk", said("wrk", &["-v"])),
-    ];
-    lines.iter().fold(String::new(), |text, (key, value)| format!("{text}- {key}: {value}\n"))
+    ]
 }
 
 /// The first line that a program says, on standard output or, where that is empty, on the other.
@@ -187,6 +193,14 @@ pub fn said(program: &str, arguments: &[&str]) -> String {
     let words = if output.stdout.is_empty() { output.stderr } else { output.stdout };
     let text = String::from_utf8_lossy(&words).into_owned();
     text.lines().next().unwrap_or("unknown").trim().to_owned()
+}
+
+/// Everything that a program says when it is given this argument, on both outputs.
+#[must_use]
+pub fn everything_said(program: &std::path::Path, argument: &str) -> String {
+    let Ok(output) = Command::new(program).arg(argument).output() else { return String::new() };
+    let both = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&both).into_owned()
 }
 
 /// The figure in the middle; none of none.
@@ -202,7 +216,7 @@ pub fn median(mut figures: Vec<f64>) -> Option<f64> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts and times of a run are below 2^53")]
-const fn as_float(count: u64) -> f64 {
+pub(crate) const fn as_float(count: u64) -> f64 {
     count as f64
 }
 

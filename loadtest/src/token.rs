@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
-use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::rsa::PublicKeyComponents;
+use ring::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::json;
 
 use crate::{Context, Error, Result};
@@ -53,10 +54,23 @@ impl Issuer {
         &self.public_pem
     }
 
+    /// The public key as a JSON Web Key Set.
+    #[must_use]
+    pub fn jwks(&self) -> String {
+        let parts = PublicKeyComponents::<Vec<u8>>::from(self.key.public_key());
+        let (n, e) = (URL_SAFE_NO_PAD.encode(&parts.n), URL_SAFE_NO_PAD.encode(&parts.e));
+        json!({"keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "n": n, "e": e}]}).to_string()
+    }
+
     /// An RS256 token for a user, with the claims that gateways usually see.
     pub fn token(&self, user: usize) -> Result<String> {
+        self.token_with(user, &json!({}))
+    }
+
+    /// The same with some claims instead of the usual ones.
+    pub fn token_with(&self, user: usize, instead: &serde_json::Value) -> Result<String> {
         let now = unix_seconds();
-        let claims = json!({
+        let mut claims = json!({
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": format!("user-{user:05}"),
@@ -69,6 +83,11 @@ impl Issuer {
             "exp": now + LIFETIME.as_secs(),
             "jti": format!("bench-{user:05}"),
         });
+        for (name, value) in instead.as_object().into_iter().flatten() {
+            if let Some(claims) = claims.as_object_mut() {
+                claims.insert(name.clone(), value.clone());
+            }
+        }
         let header = json!({"alg": "RS256", "typ": "JWT"});
         let encode = |part: &serde_json::Value| URL_SAFE_NO_PAD.encode(part.to_string());
         let signed = format!("{}.{}", encode(&header), encode(&claims));

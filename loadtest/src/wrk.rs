@@ -15,8 +15,8 @@ use crate::{Context, Error, Result};
 /// The script that sends prepared requests.
 const SCRIPT: &str = include_str!("../wrk/requests.lua");
 
-/// How much longer than its duration a run may take.
-const GRACE: Duration = Duration::from_secs(20);
+/// How much longer than its duration a run may take: reading many requests takes wrk a while.
+const GRACE: Duration = Duration::from_mins(1);
 
 /// A request to send.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub struct Tally {
     pub status_errors: u64,
     /// Connections that failed, broke, or gave no answer in time.
     pub socket_errors: u64,
+    /// Bytes received, heads and bodies.
+    pub bytes: u64,
 }
 
 impl Tally {
@@ -99,6 +101,20 @@ impl Wrk {
         load: Load,
         seconds: u64,
     ) -> Result<Tally> {
+        self.run_from(&format!("http://{address}"), requests, 0, &[], load, seconds).await
+    }
+
+    /// The same at a URL (`https` too), beginning behind the first `skip` requests, each with
+    /// these headers (`Name: value`) besides.
+    pub async fn run_from(
+        &self,
+        url: &str,
+        requests: &Path,
+        skip: u64,
+        headers: &[&str],
+        load: Load,
+        seconds: u64,
+    ) -> Result<Tally> {
         let mut command = self.cores.command(Core::Load, Path::new("wrk"));
         command
             .arg(format!("--threads={}", load.threads))
@@ -107,9 +123,11 @@ impl Wrk {
             .arg("--timeout=5s")
             .arg("--script")
             .arg(&self.script)
-            .arg(format!("http://{address}"))
+            .arg(url)
             .arg("--")
             .arg(requests)
+            .arg(skip.to_string())
+            .args(headers)
             .stdin(Stdio::null())
             .kill_on_drop(true);
         let output = timeout(Duration::from_secs(seconds) + GRACE, command.output())
@@ -139,6 +157,7 @@ fn parse(text: &str) -> Option<Tally> {
         p50_us: figure("p50")?,
         p99_us: figure("p99")?,
         status_errors: figure("status")?,
+        bytes: figure("bytes")?,
         socket_errors: figure("connect")? + figure("read")? + figure("write")? + figure("timeout")?,
     })
 }
@@ -148,7 +167,7 @@ mod tests {
     use super::*;
 
     const LINE: &str = "tidegate-loadtest requests=9 duration=5000000 p50=10 p99=20 \
-                        connect=1 read=2 write=3 status=4 timeout=5";
+                        connect=1 read=2 write=3 status=4 timeout=5 bytes=6";
 
     #[test]
     fn a_report_is_read_whole_or_not_at_all() {
@@ -157,6 +176,7 @@ mod tests {
         assert_eq!((tally.p50_us, tally.p99_us), (10, 20));
         assert_eq!((tally.status_errors, tally.socket_errors), (4, 11));
         assert_eq!(tally.errors(), 15);
+        assert_eq!(tally.bytes, 6);
         assert_eq!(parse(&LINE.replace("timeout=5", "")), None);
         assert_eq!(parse("Running 5s test\n"), None);
     }

@@ -10,14 +10,18 @@
 //! | `/admin/services` | every service: endpoints, health, circuit, retry budget |
 //! | `/admin/limits` | every limit, the limiter, and single counters; can be reset |
 //! | `/admin/cache` | kept answers of this node, single entries; can be purged (R149) |
+//! | `/admin/drills` | faults on purpose, where `admin.drills` allows them |
 //! | `/admin/revocations` | credentials that are refused before their end; can be changed (R099) |
+//! | `/admin/reload` | takes an order to read the configuration again |
 //! | `/admin/config-version` | version, time and checksum of the configuration in force (R189) |
 
 mod answer;
 mod body;
 mod cache;
+mod drills;
 mod limits;
 mod operator;
+mod reload;
 mod revocations;
 
 use std::sync::Arc;
@@ -99,6 +103,10 @@ impl ServeHttp for Admin {
             self.limits(session, (!rest.is_empty()).then_some(rest)).await
         } else if let Some(rest) = below(&path, cache::PATH) {
             self.cache(session, (!rest.is_empty()).then_some(rest)).await
+        } else if path == reload::PATH {
+            self.reload(session).await
+        } else if let Some(rest) = below(&path, drills::PATH) {
+            self.drills(session, (!rest.is_empty()).then_some(rest)).await
         } else {
             self.answer(&method, &path)
         };

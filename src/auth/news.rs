@@ -10,12 +10,10 @@
 //! | `{"purge": "apiKey", "hash": "HEX"}` | what is known of an API key is to be asked anew |
 //! | `{"purge": "tenant", "id": "ID"}` | what is known of a tenant is to be asked anew |
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::Stream;
 use redis::aio::PubSub;
 use serde_json::{Value, json};
 
@@ -24,7 +22,7 @@ use super::lookup::Kind;
 use super::revocation::Record;
 use super::tenants::Tenants;
 use crate::edge::{hex, unhex};
-use crate::link::{Failure, Redis};
+use crate::link::{Failure, Redis, next_message};
 
 /// The channel, behind the prefix of the deployment.
 pub(in crate::auth) const CHANNEL: &str = "auth:news";
@@ -159,7 +157,7 @@ async fn subscribe(redis: &Redis, channel: &str) -> Result<PubSub, Failure> {
 
 async fn hear(mut connection: PubSub, on_news: &impl Fn(News)) {
     let mut messages = pin!(connection.on_message());
-    while let Some(message) = poll_fn(|context| messages.as_mut().poll_next(context)).await {
+    while let Some(message) = next_message(messages.as_mut()).await {
         on_news(News::read(message.get_payload_bytes()));
     }
 }

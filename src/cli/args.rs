@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod cache;
+mod drill;
 mod keys;
 mod limits;
 
 pub(super) use cache::{CacheCommand, PurgeArgs, ShowArgs, WhyArgs};
+pub(super) use drill::DrillArgs;
 pub(super) use keys::{
     CreateKey, Expiry, KeysCommand, ListKeys, OneKey, RotateKey, SetTenant, Stored, TenantsCommand,
 };
@@ -27,6 +29,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Serve a configuration until told to stop.
     Run(RunArgs),
+    /// Replace the running gateway by another binary, without losing a request.
+    Upgrade(UpgradeArgs),
     /// Say everything that is wrong with a configuration.
     Check(CheckArgs),
     /// Say what would happen to a request, and why.
@@ -46,20 +50,70 @@ pub(super) enum Command {
     /// Look at kept answers, say why one is used or not, and purge them.
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Have a running gateway read its configuration again, and say what became of it.
+    Reload(ReloadArgs),
+    /// Switch a fault on at a staging node, and hold what clients get against the failure table.
+    Drill(Box<DrillArgs>),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Write man pages and shell completions, for packages.
+    #[command(subcommand, hide = true)]
+    Generate(GenerateCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GenerateCommand {
+    /// Write man pages.
+    Man {
+        /// Where to.
+        folder: PathBuf,
+    },
+    /// Write completions for bash, zsh and fish.
+    Completions {
+        /// Where to.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// The configuration.
     pub(super) file: PathBuf,
-    /// Take the listening sockets over from the running process.
+    /// Take the listening sockets over from the running process, which drains once this one
+    /// serves. Without a running process this is an ordinary start.
     #[arg(long)]
     pub(super) upgrade: bool,
     /// Log as JSON instead of lines for people.
     #[arg(long)]
     pub(super) log_json: bool,
+}
+
+/// The new binary checks the configuration first. Then the running process starts it, with its own
+/// arguments and environment; only when the new process serves does the running one drain. If
+/// anything fails, it goes on serving, and this command says why and fails.
+#[derive(Debug, Args)]
+pub(super) struct UpgradeArgs {
+    /// The configuration of the running gateway: it says where its `upgradeSocket` is.
+    pub(super) file: PathBuf,
+    /// The new binary; without it, the one that this command is.
+    #[arg(long, value_name = "PATH")]
+    pub(super) binary: Option<PathBuf>,
+    /// How long the new process may take to serve; `server.upgradeTimeout` holds as well.
+    #[arg(long, value_name = "SPAN", default_value = "60s")]
+    pub(super) timeout: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReloadArgs {
+    /// The configuration that the gateway runs, for the address of its admin listener and its
+    /// token. The gateway reads the file that it was started with.
+    pub(super) file: Option<PathBuf>,
+    /// The address of its admin listener; without it, that of the configuration.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) admin: Option<String>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! Asking the admin listener of a running gateway.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub(super) enum Method {
 pub(super) struct Client {
     admin: String,
     token: Option<String>,
+    timeout: Duration,
 }
 
 impl Client {
@@ -45,7 +47,14 @@ impl Client {
             None => (Admin::default().address, None),
         };
         let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).or(token);
-        Ok(Self { admin: running.admin.clone().unwrap_or_else(|| reachable(&admin)), token })
+        let admin = running.admin.clone().unwrap_or_else(|| reachable(&admin));
+        Ok(Self { admin, token, timeout: TIMEOUT })
+    }
+
+    /// The same, waiting for an answer for longer than is usual.
+    #[must_use]
+    pub(super) fn patient(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Asks, and reads the answer.
@@ -68,6 +77,18 @@ impl Client {
         }
     }
 
+    /// Asks for a page that is not JSON.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub(super) fn text(&self, target: &str) -> Result<String, String> {
+        let (status, body) = self.roundtrip(Method::Get, target, None)?;
+        if !status.is_success() {
+            return Err(format!("the gateway at {} answered {status}\n", self.admin));
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Posts JSON, and reads the answer.
     ///
     /// # Errors
@@ -82,17 +103,13 @@ impl Client {
         target: &str,
         body: Option<&Value>,
     ) -> Result<Result<Value, (StatusCode, String)>, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("{error}\n"))?;
-        let (status, body) = runtime
-            .block_on(self.send(method, target, body))
-            .map_err(|error| self.unreachable(&error))?;
+        let (status, body) = self.roundtrip(method, target, body)?;
         let told = serde_json::from_slice::<Value>(&body).unwrap_or(Value::Null);
         if status.is_success() && !told.is_null() {
             return Ok(Ok(told));
         }
         let problems = told.get("problems").and_then(Value::as_array).into_iter().flatten();
-        let problems: Vec<&str> = problems.filter_map(Value::as_str).collect();
+        let problems: Vec<String> = problems.filter_map(in_words).collect();
         if problems.is_empty() {
             return Ok(Err((status, format!("the gateway at {} answered {status}\n", self.admin))));
         }
@@ -106,6 +123,17 @@ impl Client {
         Ok(Err((status, format!("{}\n{hint}", problems.join("\n")))))
     }
 
+    fn roundtrip(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Vec<u8>), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("{error}\n"))?;
+        runtime.block_on(self.send(method, target, body)).map_err(|error| self.unreachable(&error))
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -117,7 +145,7 @@ impl Client {
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())
-            .timeout(TIMEOUT)
+            .timeout(self.timeout)
             .build()?;
         let url = format!("http://{}{target}", self.admin);
         let mut request = match method {
@@ -151,6 +179,33 @@ impl Client {
     }
 }
 
+/// A problem as the gateway tells it: a sentence, or one of a configuration.
+fn in_words(problem: &Value) -> Option<String> {
+    if let Some(sentence) = problem.as_str() {
+        return Some(sentence.to_owned());
+    }
+    let text = |key: &str| problem.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let number = |key: &str| problem.get(key).and_then(Value::as_u64);
+    let mut words = format!("{}[{}]: ", text("severity")?, text("code")?);
+    // Writing to a string cannot fail.
+    if let Some(file) = text("file") {
+        words.push_str(file);
+        if let (Some(line), Some(column)) = (number("line"), number("column")) {
+            let _ = write!(words, ":{line}:{column}");
+        }
+        words.push_str(": ");
+    }
+    if let Some(path) = text("path") {
+        words.push_str(path);
+        words.push_str(": ");
+    }
+    words.push_str(text("message")?);
+    if let Some(help) = text("help") {
+        let _ = write!(words, " ({help})");
+    }
+    Some(words)
+}
+
 /// The admin listener's address and token.
 fn configured(file: &Path) -> Result<(String, Option<String>), String> {
     let loaded = load_file(file);
@@ -164,7 +219,7 @@ fn configured(file: &Path) -> Result<(String, Option<String>), String> {
 }
 
 /// An address that can be connected to: who listens on all addresses listens on loopback too.
-fn reachable(address: &str) -> String {
+pub(super) fn reachable(address: &str) -> String {
     match address.parse::<SocketAddr>() {
         Ok(at) if at.ip().is_unspecified() => {
             let loopback: IpAddr = match at {
@@ -179,7 +234,24 @@ fn reachable(address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::reachable;
+    use serde_json::json;
+
+    use super::{in_words, reachable};
+    use crate::model::Problem;
+
+    /// As the gateway itself would say it.
+    #[test]
+    fn problems_are_told_in_the_words_of_the_gateway() {
+        assert_eq!(in_words(&json!("no")).as_deref(), Some("no"));
+        let plain = Problem::error("file.unreadable", "", "it cannot be read");
+        let mut placed = Problem::warning("value.odd", "routes[0].name", "odd").help("say `even`");
+        (placed.file, placed.line, placed.column) =
+            (Some("gateway.yaml".to_owned()), Some(3), Some(7));
+        for problem in [plain, placed] {
+            assert_eq!(in_words(&json!(problem)), Some(problem.to_string()));
+        }
+        assert_eq!(in_words(&json!({"severity": "error"})), None);
+    }
 
     #[test]
     fn every_listener_can_be_reached() {

@@ -87,7 +87,7 @@ fn assumed(args: &ExplainArgs, snapshot: &Snapshot) -> Result<Assumed, String> {
     }
     let identity = args.caller.as_deref().map(|facts| caller(facts, snapshot)).transpose()?;
     let peer = SocketAddr::new(args.client, 0);
-    let connection = Connection { peer, ..Connection::default() };
+    let connection = Connection::cleartext(Connection::default().local, peer);
     Ok(Assumed { method, uri, headers, connection, identity })
 }
 

@@ -1,5 +1,5 @@
-//! The command line: `run`, `check`, `explain`, `headers`, `token`, `keys`, `tenants`,
-//! `limits`, `cache`, `schema`.
+//! The command line: `run`, `upgrade`, `check`, `explain`, `headers`, `token`, `keys`, `tenants`,
+//! `limits`, `cache`, `reload`, `drill`, `schema`.
 //!
 //! Data goes to standard output, words about it to standard error. Exit codes: 0 done, 1 the
 //! configuration has errors, or the command failed or found nothing, 2 the command line is wrong.
@@ -8,15 +8,19 @@ mod args;
 mod cache;
 mod check;
 mod client;
+mod drill;
 mod explain;
+mod generate;
 mod headers;
 mod keys;
 mod limits;
+mod reload;
 mod render;
 mod run;
 mod store;
 mod tenants;
 mod token;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -30,6 +34,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Upgrade(args) => upgrade::upgrade(&args),
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Headers(args) => headers::headers(&args),
@@ -38,6 +43,9 @@ pub fn main() -> ExitCode {
         Command::Tenants(command) => tenants::tenants(&command),
         Command::Limits(args) => limits::limits(&args),
         Command::Cache(command) => cache::cache(&command),
+        Command::Generate(command) => generate::generate(&command),
+        Command::Reload(args) => done(reload::reload(&args)),
+        Command::Drill(args) => drill::drill(&args),
         Command::Schema => {
             out(&format!("{:#}\n", crate::model::json_schema()));
             ExitCode::SUCCESS

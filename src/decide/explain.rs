@@ -282,7 +282,7 @@ fn sent(
         header.append_header(name.clone(), value.clone()).map_err(internal)?;
     }
     let trace = TraceContext::continue_or_start(view.headers, (1, 1));
-    let outbound = Outbound::of(view, &assumed.uri, assumed.connection.peer.ip(), route)?;
+    let outbound = Outbound::of(view, &assumed.uri, &assumed.connection, route)?;
     outbound.prepare(&mut header, route, identity, id, &trace, attempt);
     let before = listed(&assumed.headers);
     let added = listed(&header.headers).into_iter().filter(|pair| !before.contains(pair)).collect();

@@ -1,14 +1,13 @@
 //! What the service is sent: the client's request, cleaned, with what the gateway knows.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use pingora::http::RequestHeader;
 
 use crate::edge::{
-    Identity, RequestId, RequestView, TraceContext, X_REQUEST_ID, forwarded_for, forwarded_host,
-    forwarded_proto,
+    Connection, Identity, RequestId, RequestView, TraceContext, X_REQUEST_ID, forwarded_for,
+    forwarded_host, forwarded_proto,
 };
 use crate::fault::{Fault, Reject};
 use crate::snapshot::Route;
@@ -52,7 +51,7 @@ pub struct Outbound {
 
 impl Outbound {
     /// Notes what a request's upstream copy needs. `view` is without the API key ([`query`]),
-    /// `uri` as the client sent it, `peer` the address of the connection.
+    /// `uri` as the client sent it.
     ///
     /// [`query`]: super::query
     ///
@@ -61,7 +60,7 @@ impl Outbound {
     pub fn of(
         view: &RequestView<'_>,
         uri: &Uri,
-        peer: IpAddr,
+        connection: &Connection,
         route: &Route,
     ) -> Result<Self, Reject> {
         let rewritten = match route.forward() {
@@ -88,7 +87,7 @@ impl Outbound {
             target,
             rewritten: rewritten.map(Into::into),
             host,
-            forwarded_for: forwarded_for(peer, view.headers, view.peer_trusted),
+            forwarded_for: forwarded_for(connection, view.headers, view.peer_trusted),
             forwarded_host: told,
             forwarded_proto: forwarded_proto(view.scheme),
             language: route

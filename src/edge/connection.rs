@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
+use http::HeaderValue;
+
 use super::Identity;
+use super::forwarded::address_value;
 
 /// A client's connection.
 #[derive(Clone, Debug)]
@@ -18,13 +21,21 @@ pub struct Connection {
     pub server_name: Option<Box<str>>,
     /// The client's certificate, verified.
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// The address of the peer as services are told of it, written once for all requests.
+    told: OnceLock<HeaderValue>,
 }
 
 impl Connection {
     /// A connection without TLS between two addresses.
     #[must_use]
     pub const fn cleartext(local: SocketAddr, peer: SocketAddr) -> Self {
-        Self { local, peer, tls: false, server_name: None, certificate: None }
+        let told = OnceLock::new();
+        Self { local, peer, tls: false, server_name: None, certificate: None, told }
+    }
+
+    /// The address of the peer, for `X-Forwarded-For`. It must not change afterwards.
+    pub(crate) fn peer_value(&self) -> &HeaderValue {
+        self.told.get_or_init(|| address_value(self.peer.ip()))
     }
 }
 

@@ -3,34 +3,44 @@
 //! One family of headers is written, always: what a client sent under these names is replaced
 //! unless the peer is a trusted proxy, and then the chain is continued.
 
-use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::client_addr::X_FORWARDED_FOR;
-use super::{RequestView, Scheme, read_host_port};
+use super::{Connection, RequestView, Scheme, read_host_port};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The value of `X-Forwarded-For` for the upstream: the peer, behind the chain that it sent if
 /// it is a trusted proxy. Without trust a chain is whatever the client made up, so it is dropped.
 #[must_use]
-pub fn forwarded_for(peer: IpAddr, headers: &HeaderMap, peer_trusted: bool) -> HeaderValue {
-    let peer = AddressText::of(peer.to_canonical());
-    let alone = || HeaderValue::from_bytes(peer.bytes()).unwrap_or(UNKNOWN);
+pub fn forwarded_for(
+    connection: &Connection,
+    headers: &HeaderMap,
+    peer_trusted: bool,
+) -> HeaderValue {
+    let peer = connection.peer_value();
+    if !peer_trusted {
+        return peer.clone();
+    }
     let chain = || headers.get_all(X_FORWARDED_FOR).iter().filter(|line| !line.is_empty());
     let chain_bytes: usize = chain().map(|line| line.len() + SEPARATOR.len()).sum();
-    if !peer_trusted || chain_bytes == 0 {
-        return alone();
+    if chain_bytes == 0 {
+        return peer.clone();
     }
-    let mut value = Vec::with_capacity(chain_bytes + peer.bytes().len());
+    let mut value = Vec::with_capacity(chain_bytes + peer.len());
     for line in chain() {
         value.extend_from_slice(line.as_bytes());
         value.extend_from_slice(SEPARATOR);
     }
-    value.extend_from_slice(peer.bytes());
-    HeaderValue::try_from(value).unwrap_or_else(|_| alone())
+    value.extend_from_slice(peer.as_bytes());
+    HeaderValue::try_from(value).unwrap_or_else(|_| peer.clone())
+}
+
+/// An address as the value of a header.
+pub(super) fn address_value(address: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(address.to_canonical().to_string()).unwrap_or(UNKNOWN)
 }
 
 /// The value of `X-Forwarded-Proto` for the upstream.
@@ -58,41 +68,10 @@ const SEPARATOR: &[u8] = b", ";
 /// What RFC 7239 writes for an address that cannot be told; no address fails to print.
 const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 
-/// The text of an address on the stack.
-struct AddressText {
-    bytes: [u8; Self::BYTES_MAX],
-    length: usize,
-}
-
-impl AddressText {
-    /// `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
-    const BYTES_MAX: usize = 45;
-
-    fn of(address: IpAddr) -> Self {
-        let mut text = Self { bytes: [0; Self::BYTES_MAX], length: 0 };
-        // Cannot fail: no address is longer.
-        let _ = write!(text, "{address}");
-        text
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-impl Write for AddressText {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.length + text.len();
-        let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
+    use std::net::SocketAddr;
 
     use http::header::HOST;
 
@@ -106,7 +85,9 @@ mod tests {
     fn a_chain_is_continued_only_for_a_trusted_peer() {
         let told = |peer: &str, lines: &[&str], trusted| {
             let headers = headers(&X_FORWARDED_FOR, lines);
-            forwarded_for(peer.parse().unwrap(), &headers, trusted).to_str().unwrap().to_owned()
+            let peer = SocketAddr::new(peer.parse().unwrap(), 1);
+            let connection = Connection::cleartext(peer, peer);
+            forwarded_for(&connection, &headers, trusted).to_str().unwrap().to_owned()
         };
         assert_eq!(told("10.0.0.1", &["203.0.113.9"], true), "203.0.113.9, 10.0.0.1");
         assert_eq!(told("10.0.0.1", &["a, b", "", "c"], true), "a, b, c, 10.0.0.1");

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName};
 
 /// Header names, found without hashing: most names of a request differ from all of these in
-/// length already.
+/// length or in their last letter already.
 ///
 /// Services that keep headers as environment variables (CGI and its kin) cannot tell `_` from
 /// `-`: to them `x_user_id` is `x-user-id`. So whatever is taken out of a request is taken out
@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderName};
 #[derive(Clone, Debug, Default)]
 pub struct NameSet {
     names: Box<[HeaderName]>,
-    /// Bit `n` is set where a name has `n` bytes; names of 63 bytes and more share a bit.
-    lengths: u64,
+    /// The [marks](mark) of the names.
+    marks: u128,
     /// Whether a name of the set has a `_` itself, so that names without one may be meant.
     has_underscore: bool,
 }
@@ -21,9 +21,9 @@ impl NameSet {
     /// A set of these names.
     pub fn new(names: impl IntoIterator<Item = HeaderName>) -> Self {
         let names: Box<[HeaderName]> = names.into_iter().collect();
-        let lengths = names.iter().fold(0, |bits, name| bits | length_bit(name));
+        let marks = names.iter().fold(0, |marks, name| marks | mark(name));
         let has_underscore = names.iter().any(has_underscore);
-        Self { names, lengths, has_underscore }
+        Self { names, marks, has_underscore }
     }
 
     /// The names, as they were given.
@@ -34,13 +34,13 @@ impl NameSet {
     /// Whether a name is one of the set, spelled exactly so (in any case).
     #[must_use]
     pub fn contains(&self, name: &HeaderName) -> bool {
-        self.lengths & length_bit(name) != 0 && self.names.contains(name)
+        self.marks & mark(name) != 0 && self.names.contains(name)
     }
 
     /// Whether a name is one of the set to somebody who takes `_` for `-`.
     #[must_use]
     pub fn means(&self, name: &HeaderName) -> bool {
-        if self.lengths & length_bit(name) == 0 {
+        if self.marks & mark(name) == 0 {
             return false;
         }
         self.names.contains(name)
@@ -53,6 +53,12 @@ impl NameSet {
     #[must_use]
     pub fn found_in<T>(&self, headers: &HeaderMap<T>) -> Vec<HeaderName> {
         headers.keys().filter(|name| self.means(name)).cloned().collect()
+    }
+
+    /// Whether the map has a name that [means](Self::means) one of the set.
+    #[must_use]
+    pub fn is_in<T>(&self, headers: &HeaderMap<T>) -> bool {
+        headers.keys().any(|name| self.means(name))
     }
 
     /// Takes every header that [means](Self::means) one of the set out of the map. Allocates
@@ -75,8 +81,14 @@ fn has_underscore(name: &HeaderName) -> bool {
     name.as_str().contains('_')
 }
 
-fn length_bit(name: &HeaderName) -> u64 {
-    1 << name.as_str().len().min(63)
+/// One of 128 bits, by a name's length and last letter. The same for all spellings of a name.
+fn mark(name: &HeaderName) -> u128 {
+    let name = name.as_str().as_bytes();
+    let last = match name.last() {
+        Some(b'_') | None => b'-',
+        Some(letter) => *letter,
+    };
+    1 << ((name.len() + 5 * usize::from(last)) % 128)
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub struct Limiter {
     /// Told to the upkeep: another Redis, or the way out.
     pub(super) changed: Notify,
     pub(super) retired: AtomicBool,
+    /// What was held has gone back, and the fleet knows.
+    pub(super) left: AtomicBool,
     pub(super) desk: Desk,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -56,6 +58,7 @@ impl Limiter {
             watch: Arc::new(Watch::new(Arc::clone(&metrics))),
             changed: Notify::new(),
             retired: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             desk: Desk::default(),
             metrics,
         }

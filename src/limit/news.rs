@@ -4,16 +4,14 @@
 //! deployment's prefix. News may be lost: a refusal that is remembered by mistake is asked about
 //! again within seconds, and what was taken in advance ends by itself.
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::Stream;
 use redis::aio::PubSub;
 use serde_json::{Value, json};
 
 use super::{CounterKey, Limiter};
-use crate::link::{Failure, Redis};
+use crate::link::{Failure, Redis, next_message};
 
 /// The channel, behind the prefix of the deployment.
 const CHANNEL: &str = "limit:news";
@@ -89,7 +87,7 @@ impl Limiter {
 
     async fn follow(&self, mut connection: PubSub) {
         let mut messages = pin!(connection.on_message());
-        while let Some(message) = poll_fn(|context| messages.as_mut().poll_next(context)).await {
+        while let Some(message) = next_message(messages.as_mut()).await {
             if let Some(key) = read(message.get_payload_bytes()) {
                 self.forget(&key);
             }

@@ -57,6 +57,12 @@ impl Limiter {
         self.changed.notify_one();
     }
 
+    /// Whether that is done, as well as it could be.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
     fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
@@ -72,6 +78,9 @@ impl Limiter {
                 |old: &Arc<Shared>| shared.as_ref().is_some_and(|new| Arc::ptr_eq(old, new));
             if let Some(old) = member.take().filter(|old| !stays(old)) {
                 self.leave(&old, clock).await;
+            }
+            if shared.is_none() && self.is_retired() {
+                self.left.store(true, Ordering::Release);
             }
             if let Some(shared) = &shared {
                 self.beat(shared, clock).await;

@@ -22,5 +22,5 @@ pub use breaker::Breaker;
 pub use connection::Connection;
 pub use failure::Failure;
 pub use meters::Meters;
-pub use redis::Redis;
+pub use redis::{Redis, next_message};
 pub use settings::Settings;

@@ -5,10 +5,13 @@
 //! runtime that makes it, and are shared by all that come; calls wait for that task only within
 //! their own time limit. Use a [`Redis`] on one runtime only: connections end with it.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::Stream;
 use redis::aio::PubSub;
 use redis::{Cmd, FromRedisValue};
 
@@ -16,6 +19,7 @@ use super::meters::{Loss, Meters};
 use super::slot::Slot;
 use super::target::Target;
 use super::{Connection, Failure, Settings};
+use crate::drill::{self, Dependency, Trouble};
 
 /// Connections to Redis: their tasks may run on two threads. Redis itself does one thing at a
 /// time, so more would not help.
@@ -84,6 +88,9 @@ impl Redis {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;
         let slot = self.slots.get(turn).ok_or(Failure::Address)?;
         let _in_flight = self.meters.call();
+        if let Some(trouble) = drill::of(Dependency::Redis) {
+            return Err(drilled(trouble, self.timeout).await);
+        }
         tokio::time::timeout(self.timeout, attempt(slot, target, call))
             .await
             .unwrap_or_else(|_| Err(slot.too_late()))
@@ -96,6 +103,9 @@ impl Redis {
     /// When no connection can be made.
     pub async fn listen(&self) -> Result<PubSub, Failure> {
         let target = self.target.as_ref().ok_or(Failure::Address)?;
+        if let Some(trouble) = drill::of(Dependency::Redis) {
+            return Err(drilled(trouble, target.timeout()).await);
+        }
         let listening = tokio::time::timeout(target.timeout(), target.listen()).await;
         listening.unwrap_or(Err(Failure::Timeout))
     }
@@ -132,6 +142,27 @@ where
         slot.forget(&held, loss(failure));
     }
     second
+}
+
+/// What a call comes to during a drill; a slow one takes all of its time.
+#[cold]
+async fn drilled(trouble: Trouble, timeout: Duration) -> Failure {
+    match trouble {
+        Trouble::Down => Failure::Connect("a drill: connection refused".into()),
+        Trouble::Slow => {
+            tokio::time::sleep(timeout).await;
+            Failure::Timeout
+        }
+        Trouble::Wrong => Failure::Reply,
+    }
+}
+
+/// The next message of a channel; none once the connection is lost, or taken away by a drill.
+pub async fn next_message<S: Stream>(mut messages: Pin<&mut S>) -> Option<S::Item> {
+    tokio::select! {
+        message = poll_fn(|context| messages.as_mut().poll_next(context)) => message,
+        () = drill::taken_away(Dependency::Redis) => None,
+    }
 }
 
 const fn loss(failure: &Failure) -> Loss {

@@ -5,22 +5,30 @@
 //! snapshot in one step; everything else stays, matched by name.
 
 mod cache;
+mod drills;
 mod limits;
+mod memory;
 mod operators;
+mod orders;
 mod references;
 mod reload;
+mod reloads;
 mod resolve;
 mod retired;
 mod services;
+mod warm;
 mod watch;
 
 pub use cache::{CacheReport, EntryReport, NotPurged, PurgeOrder, Purged};
+pub use drills::{Begun, DRILL_MAX, DrillReport, Drills, NotBegun};
 pub use limits::{
     CounterReport, LimitReport, LimitsReport, NoCounter, ResetReport, TierReport, Which,
 };
 pub use operators::{NotAllowed, Operator, Operators};
+pub use orders::{NotReloaded, Outcome, Reloaded};
 pub use references::References;
 pub use reload::{Applied, Candidate, Judged, judge};
+pub use reloads::{Reload, Reloads};
 pub use resolve::{Missing, resolve};
 pub use watch::Watch;
 
@@ -30,6 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use orders::Orders;
 use retired::Retired;
 
 use crate::auth::Authenticator;
@@ -62,8 +71,11 @@ pub struct Live {
     versions: AtomicU64,
     reloading: parking_lot::Mutex<()>,
     retired: Retired,
+    orders: Orders,
     listening: AtomicBool,
     draining: AtomicBool,
+    /// Who is told of reloads.
+    pub reloads: Reloads,
     /// All metrics.
     pub metrics: Arc<Metrics>,
     /// Meters of requests that no route takes.
@@ -86,6 +98,8 @@ pub struct Live {
     pub verifying: Arc<Underway>,
     /// Entries that did not suit their callers.
     pub leaks: Leaks,
+    /// Faults on purpose.
+    pub drills: Drills,
     /// The access log.
     pub access_log: AccessLogWriter,
 }
@@ -118,6 +132,7 @@ impl Live {
         let cache = CacheBackend::leak(config.cache.memory_bytes.get(), &metrics);
         cache.configure(redis, &config.cache, now);
         let operators = Operators::new(&config.admin, admin_token.as_deref());
+        let drills = Drills::new(config.admin.drills, &metrics);
         let applied = Applied::of(&snapshot, now);
         applied.publish(None, &metrics, now);
         Ok(Self {
@@ -129,8 +144,10 @@ impl Live {
             started_with: config,
             reloading: parking_lot::Mutex::new(()),
             retired: Retired::default(),
+            orders: Orders::default(),
             listening: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            reloads: Reloads::default(),
             unrouted: RouteMeters::unrouted(&metrics),
             operators,
             auth,
@@ -141,6 +158,7 @@ impl Live {
             renewing: Underway::new(RENEWALS),
             verifying: Underway::new(COMPARISONS),
             leaks: Leaks::default(),
+            drills,
             access_log,
             metrics,
         })
@@ -191,6 +209,7 @@ impl Live {
     /// Begins the way out.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.drills.end_all();
         self.limiter.retire();
     }
 }

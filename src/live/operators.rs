@@ -97,7 +97,10 @@ mod tests {
 
     fn operators(address: &str, token: Option<&str>) -> Operators {
         let secret = token.map(|_| Secret::Env("TOKEN".to_owned()));
-        Operators::new(&model::Admin { address: address.to_owned(), token: secret }, token)
+        Operators::new(
+            &model::Admin { address: address.to_owned(), token: secret, drills: false },
+            token,
+        )
     }
 
     fn with(name: http::HeaderName, value: &'static str) -> HeaderMap {
@@ -150,6 +153,7 @@ mod tests {
         let admin = model::Admin {
             address: "127.0.0.1:1".to_owned(),
             token: Some(Secret::Env("ABSENT".to_owned())),
+            drills: false,
         };
         let operators = Operators::new(&admin, None);
         assert_eq!(operators.admit(&HeaderMap::new()), Err(NotAllowed::Remote));

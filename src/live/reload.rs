@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use super::{Live, Missing, References, resolve};
+use super::{Live, Missing, References, Reloaded, resolve};
 use crate::clock::Moment;
 use crate::link;
 use crate::model::{Config, Loaded, Problems, load_file};
@@ -113,17 +113,22 @@ impl Live {
     /// why. Requests in flight keep the snapshot they began with. Blocks; not for a request.
     ///
     /// # Errors
-    /// How many errors the file has; they are in the log.
-    pub fn reload(&self, now: Moment) -> Result<(), usize> {
+    /// Everything that is wrong with the file; it is in the log too.
+    pub fn reload(&self, now: Moment) -> Result<Reloaded, Problems> {
         let _one_at_a_time = self.reloading.lock();
+        let _telling = self.reloads.begin();
         let next = self.versions.load(Ordering::Relaxed) + 1;
         let judged = judge(&self.file, Missing::Refused, &self.metrics, &self.upstreams, next);
+        let judged = super::drills::offered(judged);
         let unreadable = || self.tried().unreadable(&judged.loaded.sha256);
         let read = judged.references.clone().unwrap_or_else(unreadable);
         self.tried.store(Arc::new(read));
         log_problems(&judged.problems);
-        let Some(candidate) = judged.candidate else { return Err(self.refuse(&judged.problems)) };
-        self.report_restart_only(&candidate.config);
+        let Some(candidate) = judged.candidate else {
+            self.refuse(&judged.problems);
+            return Err(judged.problems);
+        };
+        let needs_restart = self.report_restart_only(&candidate.config);
         self.look_up_first();
         let Candidate { snapshot, redis, config, .. } = candidate;
         self.versions.store(snapshot.version, Ordering::Relaxed);
@@ -142,8 +147,9 @@ impl Live {
             checksum = %applied.checksum,
             "configuration applied"
         );
-        self.applied.store(Arc::new(applied));
-        Ok(())
+        let applied = Arc::new(applied);
+        self.applied.store(Arc::clone(&applied));
+        Ok(Reloaded { applied, needs_restart, warnings: judged.problems })
     }
 
     /// Waits for the first answer of sources that are new with this configuration, so that no
@@ -155,7 +161,7 @@ impl Live {
         }
     }
 
-    fn refuse(&self, problems: &Problems) -> usize {
+    fn refuse(&self, problems: &Problems) {
         self.metrics.config_applies.with_label_values(&["refused"]).inc();
         self.metrics.config_last_ok.set(0);
         let errors = problems
@@ -168,11 +174,10 @@ impl Live {
             errors,
             "configuration refused, the running one stays in force"
         );
-        errors
     }
 
     /// What only a restart or an upgrade changes is named, never silently ignored.
-    fn report_restart_only(&self, new: &Config) {
+    fn report_restart_only(&self, new: &Config) -> Vec<&'static str> {
         let old = &self.started_with;
         let addresses = |config: &Config| {
             config.listeners.iter().map(|l| l.address.clone()).collect::<Vec<_>>()
@@ -183,9 +188,12 @@ impl Live {
             ("admin", old.admin != new.admin),
             ("accessLog", old.access_log != new.access_log),
         ];
-        for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
+        let changed: Vec<&str> =
+            changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect();
+        for key in &changed {
             tracing::warn!(key, "changed, takes effect at the next restart or upgrade");
         }
+        changed
     }
 }
 

@@ -3,7 +3,9 @@
 //! Host names of endpoints are looked up by `upstream::discovery` while the gateway runs. Only
 //! whoever just looks at a configuration has them looked up here, to say which have no address.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, ToSocketAddrs};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
@@ -63,9 +65,9 @@ impl Resolver<'_> {
             Secret::Literal(text) => Ok(text.clone()),
             Secret::Env(name) => std::env::var(name)
                 .map_err(|_| format!("the environment variable `{name}` is not set")),
-            Secret::File(file) => std::fs::read_to_string(file)
-                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+            Secret::File(file) => read_secret(Path::new(file))
                 .map_err(|error| format!("the file `{file}` cannot be read: {error}")),
+            Secret::Credential(name) => credential(name, std::env::var_os(CREDENTIALS)),
         };
         match value {
             Ok(text) if text.is_empty() => self.report(path, "the secret is empty".to_owned()),
@@ -236,10 +238,49 @@ impl Resolver<'_> {
     }
 }
 
+/// Where the service manager puts what it hands over (`systemd.exec(5)`, `LoadCredential=`).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// What the service manager handed over under a name; `folder` is what the environment says.
+fn credential(name: &str, folder: Option<OsString>) -> Result<String, String> {
+    let Some(folder) = folder.filter(|folder| !folder.is_empty()) else {
+        return Err(format!(
+            "the credential `{name}` cannot be read: the service manager handed none over \
+             (`{CREDENTIALS}` is not set)"
+        ));
+    };
+    read_secret(&Path::new(&folder).join(name))
+        .map_err(|error| format!("the credential `{name}` cannot be read: {error}"))
+}
+
+/// The contents of a file without its final line break.
+fn read_secret(file: &Path) -> std::io::Result<String> {
+    std::fs::read_to_string(file).map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 fn look_up(host: &str) -> Result<Vec<IpAddr>, String> {
     let found = (host, 0).to_socket_addrs().map_err(|error| error.to_string())?;
     let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
     addresses.sort_unstable();
     addresses.dedup();
     if addresses.is_empty() { Err("the answer is empty".to_owned()) } else { Ok(addresses) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_a_file_of_the_folder_that_the_environment_names() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("key"), "text\r\n\n").unwrap();
+        let here = || Some(folder.path().as_os_str().to_owned());
+        assert_eq!(credential("key", here()).as_deref(), Ok("text"));
+        let missing = credential("other", here()).unwrap_err();
+        assert!(missing.starts_with("the credential `other` cannot be read: "), "{missing}");
+        for none in [None, Some(OsString::new())] {
+            let unset = credential("key", none).unwrap_err();
+            assert!(unset.contains("`CREDENTIALS_DIRECTORY` is not set"), "{unset}");
+        }
+    }
 }

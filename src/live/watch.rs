@@ -1,4 +1,4 @@
-//! Reloads when a file changes or the process is told to.
+//! Reloads when a file changes or the process is told to, by a signal or by an operator's order.
 //!
 //! Watched are the configuration file and the files it names: certificates, authorities, key
 //! sets, the database of countries. A change is a change of contents, whoever made it and
@@ -18,7 +18,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Live;
+use super::orders::Order;
+use super::{Live, NotReloaded, Outcome};
 use crate::clock;
 
 /// How long the files must have been quiet: editors and deployment tools write in several steps.
@@ -35,6 +36,7 @@ const LOOK: Duration = Duration::from_secs(30);
 pub struct Watch {
     live: Arc<Live>,
     hangup: Option<Signal>,
+    orders: Option<mpsc::Receiver<Order>>,
     changes: mpsc::Receiver<()>,
     places: Option<Places>,
 }
@@ -55,10 +57,11 @@ impl Watch {
         let hangup = signal(SignalKind::hangup())
             .inspect_err(|error| tracing::error!(%error, "SIGHUP cannot be received"))
             .ok();
-        Self { live, hangup, changes, places }
+        let orders = live.orders.take();
+        Self { live, hangup, orders, changes, places }
     }
 
-    /// Reloads on SIGHUP and on changes of files, for as long as it is polled.
+    /// Reloads on SIGHUP, on orders and on changes of files, for as long as it is polled.
     pub async fn run(mut self) {
         let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -69,15 +72,31 @@ impl Watch {
                     None => std::future::pending().await,
                 }
             };
+            let mut waiting: Vec<Order> = Vec::new();
             let cause = tokio::select! {
-                _ = hangup => Cause::Signal,
+                _ = hangup => Cause::Told,
+                Some(order) = next(&mut self.orders) => {
+                    waiting.push(order);
+                    Cause::Told
+                }
                 Some(()) = self.changes.recv() => Cause::File,
                 _ = look.tick() => Cause::Look,
             };
             if cause == Cause::File {
                 let _ = tokio::time::timeout(UNREST, settle(&mut self.changes)).await;
             }
-            reload(&self.live, cause).await;
+            if cause == Cause::Told
+                && let Some(orders) = &mut self.orders
+            {
+                // What has been ordered by now is what this reload reads.
+                waiting.extend(std::iter::from_fn(|| orders.try_recv().ok()));
+            }
+            let outcome = reload(&self.live, cause).await;
+            for order in waiting {
+                let outcome = outcome.clone().unwrap_or(Err(NotReloaded::Busy));
+                // Whoever ordered may have gone away.
+                let _ = order.send(outcome);
+            }
             if let Some(places) = &mut self.places {
                 places.follow(self.live.tried().places());
             }
@@ -87,9 +106,18 @@ impl Watch {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cause {
-    Signal,
+    /// A signal or an order.
+    Told,
     File,
     Look,
+}
+
+/// The next order; never one where there is no end where they arrive.
+async fn next(orders: &mut Option<mpsc::Receiver<Order>>) -> Option<Order> {
+    match orders {
+        Some(orders) => orders.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until the files have been quiet for a while.
@@ -99,15 +127,14 @@ async fn settle(changes: &mut mpsc::Receiver<()>) {
 
 /// Reloads on a thread of its own, which stands back for those that serve: compiling a large file
 /// takes a while, and so does taking the old configuration apart.
-async fn reload(live: &Arc<Live>, cause: Cause) {
+async fn reload(live: &Arc<Live>, cause: Cause) -> Option<Outcome> {
     let live = Arc::clone(live);
     let (done, outcome) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     let work = move || {
         stand_back();
         let _entered = runtime.enter();
-        reload_now(&live, cause);
-        let _ = done.send(());
+        let _ = done.send(reload_now(&live, cause));
         for _ in 0..SWEEPS {
             if live.retired.sweep() == 0 {
                 break;
@@ -116,9 +143,14 @@ async fn reload(live: &Arc<Live>, cause: Cause) {
         }
     };
     let begun = std::thread::Builder::new().name("reload".to_owned()).spawn(work);
-    if begun.is_err() || outcome.await.is_err() {
+    let outcome = match begun {
+        Ok(_) => outcome.await.ok(),
+        Err(_) => None,
+    };
+    if outcome.is_none() {
         tracing::error!("reloading failed by a defect; the running configuration stays in force");
     }
+    outcome.flatten()
 }
 
 /// How often, and after which pause each, a replaced configuration is looked at again; what is in
@@ -135,15 +167,14 @@ fn stand_back() {
 /// How far the reloading thread stands back (0 to 19, see nice(2)).
 const NICE: i32 = 15;
 
-fn reload_now(live: &Live, cause: Cause) {
+fn reload_now(live: &Live, cause: Cause) -> Option<Outcome> {
     // A change event without a change is common (attributes, a write of the same bytes), and
-    // what was refused once is refused again; a signal always reloads, because secrets may
+    // what was refused once is refused again; who is told to always reloads, because secrets may
     // have changed beside the files.
-    if cause != Cause::Signal && live.tried().are_unchanged() {
-        return;
+    if cause != Cause::Told && live.tried().are_unchanged() {
+        return None;
     }
-    // The outcome is in the log and in metrics.
-    let _ = live.reload(clock::now());
+    Some(live.reload(clock::now()).map_err(NotReloaded::Refused))
 }
 
 /// What is watched. Folders, because a file that is replaced by renaming is another file; in them
@@ -189,5 +220,47 @@ impl Places {
             }
         }
         self.folders = folders;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that is written in several steps is read once, when it is quiet.
+    #[tokio::test(start_paused = true)]
+    async fn steps_that_follow_each_other_are_one_change() {
+        let (sender, mut changes) = mpsc::channel(1);
+        let began = Instant::now();
+        tokio::spawn(async move {
+            for _ in 0..4 {
+                tokio::time::sleep(QUIET.saturating_sub(Duration::from_millis(10))).await;
+                let _ = sender.try_send(());
+            }
+            // Another step, later: another change.
+            tokio::time::sleep(QUIET * 2).await;
+            let _ = sender.try_send(());
+            std::future::pending::<()>().await;
+        });
+        settle(&mut changes).await;
+        let took = began.elapsed();
+        assert!(took >= QUIET * 4 && took < QUIET * 6, "{took:?}");
+        assert!(changes.try_recv().is_err(), "the steps are behind it");
+        assert!(changes.recv().await.is_some());
+    }
+
+    /// Where something is written all the time, that is no reason to wait for ever.
+    #[tokio::test(start_paused = true)]
+    async fn unrest_has_an_end() {
+        let (sender, mut changes) = mpsc::channel(1);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(QUIET / 2).await;
+                let _ = sender.try_send(());
+            }
+        });
+        let began = Instant::now();
+        assert!(tokio::time::timeout(UNREST, settle(&mut changes)).await.is_err());
+        assert!(began.elapsed() < UNREST * 2);
     }
 }

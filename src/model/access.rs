@@ -11,12 +11,27 @@ use super::{Secret, Span};
 pub struct Server {
     /// Worker threads of the data plane; 0 means one per processor.
     pub threads: usize,
-    /// Unix socket over which a new process takes over the listening sockets.
+    /// Unix socket over which a new process takes over the listening sockets, and `tidegate
+    /// upgrade` gives its orders. Its folder is made with mode 0700 where there is none.
     pub upgrade_socket: String,
+    /// How long a new process that takes over may take to be ready. After that it is cut off, and
+    /// the old one goes on serving.
+    pub upgrade_timeout: Span,
+    /// How long a new process that takes over waits for what the old one knows: key sets,
+    /// revocations, endpoints and their health. After that it serves with what it has.
+    pub warm_up_timeout: Span,
     /// File that holds the process id while the gateway runs.
     pub pid_file: Option<String>,
     /// How long requests in flight may take to finish after SIGTERM or an upgrade.
     pub grace_period: Span,
+    /// Most connections of clients at once, on all listeners together; more are closed as they
+    /// come. Without it, as many as the limit of file descriptors allows: about half of them, as
+    /// a request may need a connection to a service beside that of its client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<usize>,
+    /// How long `WebSocket`s and other upgraded connections may go on after SIGTERM or an upgrade.
+    /// While one does, requests in flight are not cut off either.
+    pub websocket_grace_period: Span,
     /// Connections kept open to endpoints, per thread.
     pub upstream_keepalive: usize,
     /// Keys of rate limits that are counted on this node, the most. See `docs/limits.md` for
@@ -33,8 +48,12 @@ impl Default for Server {
         Self {
             threads: 0,
             upgrade_socket: "/run/tidegate/upgrade.sock".to_owned(),
+            upgrade_timeout: Span::from_secs(60),
+            warm_up_timeout: Span::from_secs(10),
             pid_file: None,
             grace_period: Span::from_secs(30),
+            max_connections: None,
+            websocket_grace_period: Span::from_secs(300),
             upstream_keepalive: 256,
             limit_keys: 262_144,
             state_directory: None,
@@ -52,11 +71,15 @@ pub struct Admin {
     /// they are accepted where the address is a loopback one, and refused elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
+    /// Lets operators switch faults of dependencies on, for a while, by `tidegate drill`. For
+    /// staging nodes only; `false` without it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub drills: bool,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: "127.0.0.1:9901".to_owned(), token: None }
+        Self { address: "127.0.0.1:9901".to_owned(), token: None, drills: false }
     }
 }
 

@@ -72,7 +72,7 @@ impl Problem {
 }
 
 /// Collects problems while a configuration is read or compiled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {

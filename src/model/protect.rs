@@ -3,14 +3,22 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyPart, Span};
+use super::{ByteSize, KeyPart, Span};
 
-/// What happens when more requests come than this node can serve.
+/// What happens when more requests come than this node can serve. At least one of `maxInFlight`
+/// and `maxMemory` is given.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Overload {
     /// Requests served at once. Beyond that they wait, and those who share fairly come first.
-    pub max_in_flight: u32,
+    /// Without it, as many as come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
+    /// Memory that the process may hold (resident, as the kernel counts it). Above it new requests
+    /// that need a service or the cache are refused (503) and the cache gives room back, until
+    /// memory is a sixteenth below it. Without it, memory is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_memory: Option<ByteSize>,
     /// Among whom the node is shared: each has the same right to it while it is full.
     #[serde(default = "tenant_id")]
     pub fair_by: KeyPart,

@@ -225,11 +225,16 @@ pub enum Secret {
     Env(String),
     /// `${file:/path}`: the contents of a file, without a final line break.
     File(String),
+    /// `${credential:NAME}`: the contents of a file that the service manager hands over in
+    /// `CREDENTIALS_DIRECTORY` (systemd's `LoadCredential=`), without a final line break.
+    Credential(String),
     /// The text itself.
     Literal(String),
 }
 
 impl Secret {
+    const WHAT: &str = "a reference to a secret: ${env:NAME}, ${file:/path} or ${credential:NAME}";
+
     /// Reads a secret as it is written. The error says what is wrong with a reference and never
     /// repeats it, for what looks like a broken reference may be a secret that begins so.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
@@ -241,9 +246,18 @@ impl Secret {
             Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
             Some(("file", path)) if path.starts_with('/') => Ok(Self::File(path.to_owned())),
             Some(("file", _)) => Err("the file of a secret needs an absolute path"),
-            _ => Err("a reference is ${env:NAME} or ${file:/path}"),
+            Some(("credential", name)) if is_file_name(name) => {
+                Ok(Self::Credential(name.to_owned()))
+            }
+            Some(("credential", _)) => Err("a credential has a plain name, without a `/`"),
+            _ => Err("a reference is ${env:NAME}, ${file:/path} or ${credential:NAME}"),
         }
     }
+}
+
+/// Whether a name leads nowhere but to a file of a folder.
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
 }
 
 impl fmt::Debug for Secret {
@@ -257,6 +271,7 @@ impl fmt::Display for Secret {
         match self {
             Self::Env(name) => write!(f, "${{env:{name}}}"),
             Self::File(path) => write!(f, "${{file:{path}}}"),
+            Self::Credential(name) => write!(f, "${{credential:{name}}}"),
             Self::Literal(_) => f.write_str("(literal, hidden)"),
         }
     }
@@ -268,7 +283,7 @@ impl<'de> Deserialize<'de> for Secret {
         impl Visitor<'_> for SecretVisitor {
             type Value = Secret;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a reference to a secret: ${env:NAME} or ${file:/path}")
+                f.write_str(Secret::WHAT)
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
                 Secret::parse(text).map_err(E::custom)
@@ -291,8 +306,9 @@ impl JsonSchema for Secret {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "A reference to a secret: ${env:NAME} or ${file:/path}.",
-            "examples": ["${env:REDIS_URL}", "${file:/run/secrets/jwt}"]
+            "description": "A reference to a secret: ${env:NAME}, ${file:/path} or \
+                            ${credential:NAME}.",
+            "examples": ["${env:REDIS_URL}", "${file:/run/secrets/jwt}", "${credential:jwt}"]
         })
     }
 }

@@ -130,7 +130,7 @@ static SPELLINGS: [Spelling; 6] = [
     Spelling {
         name: "Secret",
         what: "a reference to a secret",
-        help: "write `${env:NAME}` or `${file:/path}`",
+        help: "write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`",
         neutral: "",
         accepts: |value| Secret::deserialize(value).is_ok(),
     },

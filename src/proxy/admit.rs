@@ -32,6 +32,7 @@ pub(super) fn receive(live: &Live, session: &mut Session, ctx: &mut RequestCtx) 
         client::note_extent(session, watched);
     }
     let headers = &session.req_header().headers;
+    ctx.end_to_end = client::is_end_to_end(headers);
     ctx.request_id = Some(RequestId::accept_or_mint(headers, fastrand::u128(..)));
     let entropy = (fastrand::u128(..), fastrand::u64(..));
     ctx.trace = Some(TraceContext::continue_or_start(headers, entropy));
@@ -99,7 +100,7 @@ pub(super) async fn admit(
     ctx.bucket = plan.bucket;
     ctx.hash = plan.hash;
     if answer.is_none() {
-        ctx.outbound = Some(Outbound::of(&view, &header.uri, connection.peer.ip(), route)?);
+        ctx.outbound = Some(Outbound::of(&view, &header.uri, connection, route)?);
         if let Some(overload) = &snapshot.overload {
             let left = ctx.deadline.left(clock::now().tick);
             ctx.place = Some(live.overload.enter(overload, &facts, left).await?); // 503

@@ -11,6 +11,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::RequestCtx;
+use crate::upstream;
 
 /// Checks the header of an answer, an interim one (1xx) too, and takes out what has no place in
 /// it though it does no harm.
@@ -37,6 +38,25 @@ pub(super) fn check(
         _ => {}
     }
     count_interim(response.status, ctx)
+}
+
+/// Makes the answer a failure during a drill of its service; otherwise one relaxed load.
+///
+/// # Errors
+/// Never; Pingora wants to know.
+#[inline]
+pub(super) fn drill(response: &mut ResponseHeader, ctx: &RequestCtx) -> Result<()> {
+    let Some(endpoint) = &ctx.endpoint else { return Ok(()) };
+    let before = response.status;
+    let status = upstream::drilled::status(before, endpoint);
+    if status == before || before == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
+    }
+    response.set_status(status)?;
+    if matches!(before, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        response.insert_header(header::CONTENT_LENGTH, HeaderValue::from_static("0"))?;
+    }
+    Ok(())
 }
 
 #[expect(clippy::unnecessary_box_returns, reason = "Pingora's errors are boxed")]

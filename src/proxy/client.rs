@@ -1,12 +1,17 @@
 //! What a request owes to the connection that it came on.
 
-use http::header::{CONTENT_TYPE, COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Version};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, COOKIE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use once_cell::sync::Lazy;
 use pingora::Result;
 use pingora_proxy::Session;
 
 use super::{RequestCtx, strict};
 use crate::clock;
+use crate::edge::NameSet;
 use crate::fault::{Fault, Reject};
 use crate::shape;
 use crate::wire::{Ended, Rules, Watched};
@@ -62,6 +67,28 @@ pub(super) fn take_out_unproved(session: &mut Session, ctx: &RequestCtx) {
     for name in ctx.snapshot.unproved.found_in(headers, is_trusted) {
         session.req_header_mut().remove_header(&name);
     }
+}
+
+/// Headers that concern one connection only (RFC 9110 section 7.6.1): those that Pingora's own
+/// policy takes out.
+static HOP_BY_HOP: Lazy<NameSet> = Lazy::new(|| {
+    let old = ["keep-alive", "proxy-connection", "http2-settings"].map(HeaderName::from_static);
+    let known = [
+        CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    NameSet::new(known.into_iter().chain(old))
+});
+
+/// Whether all headers of a request are for the service: then nothing has to be taken out of its
+/// copy, and Pingora need not look for ten names one by one.
+pub(super) fn is_end_to_end(headers: &HeaderMap) -> bool {
+    !HOP_BY_HOP.is_in(headers)
 }
 
 /// Joins the fields into which a client of HTTP/2 may break its cookies up: HTTP/1 services and
@@ -144,6 +171,18 @@ mod tests {
         headers.append(COOKIE, HeaderValue::from_static("b=2; c=3"));
         headers.append(COOKIE, HeaderValue::from_static("d=4"));
         assert_eq!(joined_cookie(&headers).unwrap(), "a=1; b=2; c=3; d=4");
+    }
+
+    #[test]
+    fn a_header_for_one_connection_is_noticed() {
+        let headers = |name: &'static str| {
+            let pair = (HeaderName::from_static(name), HeaderValue::from_static("x"));
+            HeaderMap::from_iter([pair, (COOKIE, HeaderValue::from_static("a=1"))])
+        };
+        for name in ["te", "connection", "keep-alive", "upgrade", "http2-settings"] {
+            assert!(!is_end_to_end(&headers(name)), "{name}");
+        }
+        assert!(is_end_to_end(&headers("accept")));
     }
 
     #[test]

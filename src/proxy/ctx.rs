@@ -80,6 +80,8 @@ pub struct RequestCtx {
     pub(super) sent: Tick,
     /// Time the last attempt took for the header of its answer.
     pub(super) answered_after: Option<Duration>,
+    /// Whether no header of the request concerns its connection only.
+    pub(super) end_to_end: bool,
     /// Whether other exchanges share the client's connection (HTTP/2).
     pub(super) multiplexed: bool,
     /// The protocol that the connection is to be upgraded to.
@@ -116,6 +118,8 @@ pub struct RequestCtx {
     pub(super) signed_body: Option<Box<SignedBody>>,
     /// Why the request is not served, once that is known.
     pub(super) refusal: Option<Reject>,
+    /// Counts a connection that has become something else than HTTP.
+    pub(super) tunnel: Option<InFlight>,
     _in_flight: InFlight,
 }
 
@@ -147,6 +151,7 @@ impl RequestCtx {
             attempts: 0,
             sent: now.tick,
             answered_after: None,
+            end_to_end: false,
             multiplexed: false,
             upgrade: None,
             patience: None,
@@ -165,6 +170,7 @@ impl RequestCtx {
             query_body: None,
             signed_body: None,
             refusal: None,
+            tunnel: None,
             _in_flight: InFlight::enter(&live.metrics.in_flight),
         }
     }

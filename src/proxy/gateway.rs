@@ -253,6 +253,7 @@ impl ProxyHttp for Gateway {
         if switches {
             upgrade::accept(ctx, session, response)?;
         }
+        answer::drill(response, ctx)?;
         let now = clock::now();
         stream::answered(ctx, response.status, now)?;
         finish::answered(ctx, response.status.as_u16(), now);

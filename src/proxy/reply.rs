@@ -12,6 +12,7 @@ use crate::edge::X_REQUEST_ID;
 use crate::fault::{Fault, Reject, problem_body};
 use crate::live::Live;
 use crate::shape;
+use crate::telemetry::InFlight;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -142,6 +143,7 @@ pub(super) fn pass_on(
     let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
     if let Some(watched) = ctx.watched.as_ref().filter(|_| switches) {
         watched.tunnel();
+        ctx.tunnel = Some(InFlight::enter(&live.metrics.tunnels));
     }
     if response.status.is_informational() && !switches {
         return;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, header};
 use pingora::http::ResponseHeader;
-use pingora::prelude::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_proxy::Session;
 
@@ -78,10 +78,14 @@ pub(super) fn next_peer(ctx: &mut RequestCtx, now: Moment) -> Result<Box<HttpPee
         version.pool.service().budget.request(now);
     }
     let mut peer = Box::new(endpoint.peer.clone());
-    let options = &mut peer.options;
+    upstream::drilled::redirect(&mut peer, &endpoint);
     // Reading the answer begins with sending the request, so this bounds a service that does not
     // take the request too; a deadline for writing besides would only cost.
-    stream::begin_attempt(ctx, options, now);
+    stream::begin_attempt(ctx, &mut peer, now);
+    let options = &mut peer.options;
+    if ctx.end_to_end {
+        options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+    }
     let bound = |limit: Duration| limit.min(left);
     options.total_connection_timeout = options.total_connection_timeout.map(bound);
     options.connection_timeout = options.connection_timeout.map(bound);

@@ -10,7 +10,7 @@
 //! limit, and each piece of an answer is looked at for whether it is late.
 
 use http::StatusCode;
-use pingora::upstreams::peer::PeerOptions;
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
@@ -29,14 +29,14 @@ pub(super) struct Patience {
 }
 
 /// Sets what an attempt may take.
-pub(super) fn begin_attempt(ctx: &mut RequestCtx, options: &mut PeerOptions, now: Moment) {
+pub(super) fn begin_attempt(ctx: &mut RequestCtx, peer: &mut HttpPeer, now: Moment) {
     let (left, attempt) = (ctx.deadline.left(now.tick), ctx.deadline.attempt(now.tick));
     let forward = ctx.route.as_ref().and_then(|route| route.forward());
     let lasting = forward.and_then(|forward| forward.stream);
     let lasting = lasting.or_else(|| ctx.upgrade.as_ref().map(|_| Lasting::default()));
     // Pingora has one limit for reads before and after the header: the longer of both.
-    options.read_timeout = Some(lasting.map_or(attempt, |lasting| lasting.idle.max(attempt)));
-    upgrade::prepare(ctx, options);
+    peer.options.read_timeout = Some(lasting.map_or(attempt, |lasting| lasting.idle.max(attempt)));
+    upgrade::prepare(ctx, peer);
     wait(ctx, now.tick.plus(left), Fault::ResponseTimeout, lasting);
 }
 

@@ -6,11 +6,12 @@
 
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::upstreams::peer::{H1UpgradePolicy, PeerOptions};
+use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::RequestCtx;
+use crate::wire::RequestFirst;
 
 /// The client's silence in a tunnel is nobody's business but the service's.
 const NO_LIMIT: Option<std::time::Duration> = None;
@@ -29,10 +30,11 @@ pub(super) fn note(ctx: &mut RequestCtx, header: &RequestHeader) {
 }
 
 /// Settings of an attempt: Pingora passes no upgrade on by itself, and only HTTP/1.1 has any.
-pub(super) fn prepare(ctx: &RequestCtx, options: &mut PeerOptions) {
-    options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
+pub(super) fn prepare(ctx: &RequestCtx, peer: &mut HttpPeer) {
+    peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
     if ctx.upgrade.is_some() {
-        options.set_http_version(1, 1);
+        peer.options.set_http_version(1, 1);
+        RequestFirst::prepare(peer);
     }
 }
 

@@ -1,6 +1,5 @@
 //! What runs beside the requests: keys are refreshed, endpoints are looked up, those that are out
-//! are probed, the configuration file is watched, and readiness is told once the listeners are
-//! open.
+//! are probed, and the configuration file is watched.
 
 use std::sync::Arc;
 
@@ -8,20 +7,18 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
-use super::listeners;
+use super::log_files;
 use crate::clock;
 use crate::live::{Live, Watch};
-use crate::model::Config;
 
 /// The upkeep of a process.
 pub(super) struct Upkeep {
     live: Arc<Live>,
-    config: Config,
 }
 
 impl Upkeep {
-    pub(super) const fn new(live: Arc<Live>, config: Config) -> Self {
-        Self { live, config }
+    pub(super) const fn new(live: Arc<Live>) -> Self {
+        Self { live }
     }
 }
 
@@ -36,16 +33,14 @@ impl BackgroundService for Upkeep {
                 _ = shutdown.changed() => {}
             }
         };
-        let listening = async {
-            listeners::until_open(&self.config).await;
-            self.live.listens();
-        };
         let upstreams = &self.live.upstreams;
         let discovery = upstreams.directory.run(&upstreams.health, &self.live.metrics);
         let rollouts = upstreams.rollouts.run(clock::now);
         let (keys, health) = (self.live.auth.run(), upstreams.look_after(clock::now));
         let limits = self.live.limiter.run(clock::now);
         let purges = self.live.cache.purges.run(clock::now);
-        tokio::join!(keys, limits, purges, health, discovery, rollouts, files, listening);
+        let logs = log_files::reopen_when_told(&self.live);
+        let memory = self.live.look_after_memory();
+        tokio::join!(keys, limits, purges, health, discovery, rollouts, files, logs, memory);
     }
 }

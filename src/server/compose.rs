@@ -1,6 +1,5 @@
 //! The composition root: one place where every part meets.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,22 +11,23 @@ use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 
 use super::background::Upkeep;
-use super::connections::Connections;
-use super::drain::ExitWhenIdle;
-use super::listeners;
-use super::pid_file::PidFile;
-use super::signals::Signals;
+use super::descriptors::{self, Shares};
+use super::notify::Notify;
+use super::process::Process;
+use super::pulse::Beating;
+use super::serving::Gate;
+use super::sockets::Sockets;
+use super::{activation, takeover};
 use crate::admin::Admin;
 use crate::live::Live;
 use crate::model::{self, Config};
-use crate::proxy::Gateway;
 
 /// How a process starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// It binds its addresses.
+    /// It has its addresses from systemd, or binds them.
     Fresh,
-    /// It takes the listening sockets over from the running process.
+    /// It takes the listening sockets over from the running process, if there is one.
     Upgrade,
 }
 
@@ -43,79 +43,89 @@ const WRITE_BUFFER: usize = 4096;
 /// closes connections without an answer.
 const MAX_TRIES: usize = 6;
 
+/// Seconds by which Pingora's own end of a process is later than ours.
+const LEAVING_LATE: u64 = 60;
+
 /// Runs the gateway until it is told to stop.
 ///
 /// # Errors
-/// When an address is taken, or the pid file cannot be written.
+/// When an address is taken, a file cannot be written, or the running process does not hand over.
 pub fn run(live: &Arc<Live>, config: &Config, start: Start) -> std::io::Result<()> {
-    let settings = &config.server;
-    if let Err(error) = make_folder(&settings.upgrade_socket) {
-        let socket = settings.upgrade_socket.as_str();
-        tracing::warn!(socket, %error, "the folder of the upgrade socket cannot be made");
-    }
-    let signals = Signals::new(Arc::clone(live), settings.upgrade_socket.clone());
-    if start == Start::Fresh {
-        listeners::check_free(config)?;
-    }
-    look_up_endpoints(live)?;
-    if start == Start::Upgrade {
-        super::signals::ask_to_hand_over(settings);
-    }
-    let options = Opt { upgrade: start == Start::Upgrade, ..Opt::default() };
-    let mut server = Server::new_with_opt_and_conf(Some(options), conf(settings));
+    let notify = Notify::from_env(start);
+    notify.follow(live);
+    let passed = activation::passed(config)?;
+    let predecessor = match start {
+        Start::Fresh => None,
+        Start::Upgrade => takeover::ask(config)?,
+    };
+    let (predecessor, there) = match predecessor {
+        Some((predecessor, handed)) => (Some(predecessor), handed),
+        None => (None, passed),
+    };
+    let given_up = |error: &std::io::Error| {
+        if let Some(predecessor) = &predecessor {
+            predecessor.give_up(&error.to_string());
+        }
+    };
+    let sockets = Arc::new(Sockets::obtain(config, there).inspect_err(given_up)?);
+    look_up_endpoints(live, config).inspect_err(given_up)?;
+    let (settings, threads) = (&config.server, threads(&config.server));
+    let shares = Shares::of(descriptors::raise(), settings, threads);
+    shares.tell(settings, threads);
+    let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), conf(settings, shares));
     server.bootstrap();
-    let pid_file = settings.pid_file.as_deref().map(Path::new).map(PidFile::write).transpose()?;
-    server.add_service(data_plane(&server, live, config));
-    server.add_service(admin(live, config));
-    let upkeep = Upkeep::new(Arc::clone(live), config.clone());
-    server.add_service(background_service("upkeep", upkeep));
-    let grace = settings.grace_period.get();
-    ExitWhenIdle::watch(Arc::clone(live), server.watch_execution_phase(), grace, pid_file)?;
-    tracing::info!(
-        listeners = ?config.listeners.iter().map(|l| l.address.as_str()).collect::<Vec<_>>(),
-        admin = config.admin.address,
-        config_version = live.snapshot().version,
-        "tidegate runs"
-    );
+    let pulse = notify.pulse();
+    let process = Process::new(live, config, sockets, notify);
+    process.watch_end(&server).inspect_err(given_up)?;
+    let mut gate = Gate::new();
+    let table = process.table_of_clients().inspect_err(given_up)?;
+    let service = gate.guard(process.data_plane(&server, shares), table, None);
+    server.add_service(Beating { service, pulse });
+    let table = process.table_of_operators().inspect_err(given_up)?;
+    server.add_service(gate.guard(admin(live, config), table, Some(process.stop.admin())));
+    server.add_service(background_service("upkeep", Upkeep::new(Arc::clone(live))));
+    let signals = process.signals();
+    match predecessor {
+        Some(predecessor) => takeover::begin(process, gate, predecessor)?,
+        None => process.begin(gate)?,
+    }
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     live.access_log.close();
     Ok(())
 }
 
 /// Looks every source of endpoints up once, before the first request can come. Takes as long as
-/// the slowest of them, at most its time limit; what is not found by then is found later.
-fn look_up_endpoints(live: &Live) -> std::io::Result<()> {
+/// the slowest of them, at most its time limit and `server.warmUpTimeout`; what is not found by
+/// then is found later.
+fn look_up_endpoints(live: &Live, config: &Config) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let upstreams = &live.upstreams;
-    runtime.block_on(upstreams.directory.look_up_first(&upstreams.health, &live.metrics));
+    let first = upstreams.directory.look_up_first(&upstreams.health, &live.metrics);
+    let longest = config.server.warm_up_timeout.get();
+    // Late answers are logged by whoever asks again.
+    let _ = runtime.block_on(async { tokio::time::timeout(longest, first).await });
     // A look-up that hangs in the operating system is left behind, not waited for.
     runtime.shutdown_background();
     Ok(())
 }
 
-fn conf(settings: &model::Server) -> ServerConf {
+/// Threads of the data plane.
+fn threads(settings: &model::Server) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let grace = settings.grace_period.get();
+    if settings.threads == 0 { processors } else { settings.threads }
+}
+
+fn conf(settings: &model::Server, shares: Shares) -> ServerConf {
+    // `ExitWhenIdle` leaves before that is over.
+    let grace = settings.grace_period.get().max(settings.websocket_grace_period.get());
     ServerConf {
-        threads: if settings.threads == 0 { processors } else { settings.threads },
-        upgrade_sock: settings.upgrade_socket.clone(),
-        upstream_keepalive_pool_size: settings.upstream_keepalive,
+        threads: threads(settings),
+        upstream_keepalive_pool_size: shares.idle,
         max_retries: MAX_TRIES,
-        grace_period_seconds: Some(grace.as_secs()),
+        grace_period_seconds: Some(grace.as_secs() + LEAVING_LATE),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     }
-}
-
-fn data_plane(server: &Server, live: &Arc<Live>, config: &Config) -> Service<Connections> {
-    let gateway = Gateway::new(Arc::clone(live));
-    let proxy = pingora_proxy::http_proxy(&server.configuration, gateway);
-    let connections = Connections::new(Arc::clone(live), proxy, config);
-    let mut service = Service::new("gateway".to_owned(), connections);
-    for listener in &config.listeners {
-        service.add_listener(listen_on(&listener.address));
-    }
-    service
 }
 
 fn admin(live: &Arc<Live>, config: &Config) -> Service<Admin> {
@@ -125,7 +135,8 @@ fn admin(live: &Arc<Live>, config: &Config) -> Service<Admin> {
     service
 }
 
-fn listen_on(address: &str) -> ListenerConfig {
+/// Pingora's settings of a listener; the socket itself is there already.
+pub(super) fn listen_on(address: &str) -> ListenerConfig {
     let mut options = TcpSocketOptions::default();
     options.tcp_keepalive = Some(pingora::protocols::TcpKeepalive {
         idle: Duration::from_mins(1),
@@ -137,15 +148,4 @@ fn listen_on(address: &str) -> ListenerConfig {
     ListenerConfig::tcp(address)
         .tcp_socket_options(options)
         .l4_buffer(L4BufferSettings::default().read(READ_BUFFER).write(WRITE_BUFFER))
-}
-
-/// The folder of the upgrade socket, closed to others: whoever can connect to the socket can
-/// take the listening sockets.
-fn make_folder(socket: &str) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let folder = PathBuf::from(socket).parent().map(Path::to_owned).unwrap_or_default();
-    if folder.as_os_str().is_empty() || folder.is_dir() {
-        return Ok(());
-    }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }

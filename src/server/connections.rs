@@ -14,13 +14,14 @@ use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::time::timeout;
 
+use super::arrivals::{Arrival, Arrivals};
 use super::http2::Http2;
 use crate::edge::Connection;
 use crate::live::Live;
 use crate::model::Config;
 use crate::proxy::Gateway;
 use crate::telemetry::{ListenerMeters, Refused};
-use crate::wire::{self, Door, Guard, Place, Rules, Speaks, proxy_protocol};
+use crate::wire::{self, Ceiling, Door, Guard, Place, Rules, Speaks, proxy_protocol};
 
 /// The data plane as the application of a service.
 ///
@@ -31,19 +32,29 @@ pub(super) struct Connections {
     live: Arc<Live>,
     proxy: Arc<HttpProxy<Gateway>>,
     doors: Box<[(SocketAddr, Arc<Door>)]>,
+    arrivals: Arc<Arrivals>,
 }
 
 impl Connections {
-    /// The listeners are those that the process was started with: their addresses stay.
-    pub(super) fn new(live: Arc<Live>, proxy: HttpProxy<Gateway>, config: &Config) -> Self {
+    /// The listeners are those that the process was started with: their addresses stay. All of
+    /// them together take `most` connections.
+    pub(super) fn new(
+        live: Arc<Live>,
+        proxy: HttpProxy<Gateway>,
+        config: &Config,
+        most: usize,
+        arrivals: Arc<Arrivals>,
+    ) -> Self {
+        let ceiling = Arc::new(Ceiling::new(most, &live.metrics.connections_ceiling));
         let listeners = config.listeners.iter();
         let doors = listeners
             .filter_map(|listener| {
                 let meters = ListenerMeters::new(&live.metrics, &listener.name);
-                Some((listener.address.parse().ok()?, Arc::new(Door::new(meters))))
+                let door = Door::new(meters, Arc::clone(&ceiling));
+                Some((listener.address.parse().ok()?, Arc::new(door)))
             })
             .collect();
-        Self { live, proxy: Arc::new(proxy), doors }
+        Self { live, proxy: Arc::new(proxy), doors, arrivals }
     }
 
     /// The door of the listener that accepted a connection.
@@ -101,7 +112,12 @@ impl Connections {
 
     /// One request after the other. The session, and the future of a request, live no longer
     /// than the request: in between there is only the guard.
-    async fn serve_http1(&self, mut guard: Box<Guard>, shutdown: &ShutdownWatch) {
+    async fn serve_http1(
+        &self,
+        mut guard: Box<Guard>,
+        arrival: &mut Arrival,
+        shutdown: &ShutdownWatch,
+    ) {
         let limit = guard.rules().requests.saturating_sub(1);
         let mut settings: Option<HttpPersistentSettings> = None;
         while guard.next_request().await {
@@ -123,6 +139,7 @@ impl Connections {
             let Ok(same) = stream.into_any().downcast::<Guard>() else { return };
             (guard, settings) = (same, next);
             guard.request_served();
+            arrival.settle();
         }
     }
 }
@@ -134,15 +151,23 @@ impl ServerApp for Connections {
         connection: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        let mut arrival = self.arrivals.enter();
         // Boxed, so that what only the beginning needs is given back when it is over.
         let (guard, speaks) = Box::pin(self.receive(connection)).await?;
         let guard = Box::new(guard);
         if speaks == Speaks::Http2 {
+            // It is told to go and sends what it has begun before it does.
+            arrival.settle();
             let app = Arc::new(Http2::new(Arc::clone(&self.proxy), guard.rules()));
             return app.process_new(guard, shutdown).await;
         }
-        self.serve_http1(guard, shutdown).await;
+        self.serve_http1(guard, &mut arrival, shutdown).await;
         None
+    }
+
+    /// Runs when every listener has stopped to accept.
+    async fn cleanup(&self) {
+        self.arrivals.end();
     }
 }
 

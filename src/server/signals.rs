@@ -1,34 +1,54 @@
-//! Signals: when to stop, when to hand the listening sockets over.
+//! Signals: when to stop.
 //!
 //! | Signal | Does |
 //! |---|---|
-//! | SIGTERM | stops listening, finishes what is in flight, leaves |
-//! | SIGQUIT | hands the listening sockets to the process that waits for them, then as SIGTERM |
+//! | SIGTERM | stops listening, finishes what is under way, leaves; the second time at once |
 //! | SIGINT | leaves at once |
+//! | SIGQUIT | nothing but a line in the log |
 //! | SIGHUP | reloads the configuration (see `live::watch`) |
+//! | SIGUSR1 | looks whether the access log's file was moved away (see `log_files`) |
+//!
+//! That another process serves ends this one as SIGTERM does.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nix::sys::signal::{Signal, kill};
+use parking_lot::Mutex;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::pid_file::PidFile;
+use super::desk::{Desk, Listening};
+use super::lifecycle;
+use super::notify::Notify;
+use super::sockets::Sockets;
+use super::stop::Stop;
 use crate::live::Live;
-use crate::model;
 
-/// Waits for the signal that ends this process.
+/// Waits for what ends this process.
 pub(super) struct Signals {
-    live: Arc<Live>,
-    upgrade_socket: String,
+    pub(super) live: Arc<Live>,
+    pub(super) notify: Arc<Notify>,
+    /// How long what is under way may take.
+    pub(super) longest: Duration,
+    pub(super) stop: Arc<Stop>,
+    pub(super) sockets: Arc<Sockets>,
+    pub(super) desk: Arc<Desk>,
+    /// The file of the upgrade socket, where this process has one.
+    pub(super) listening: Arc<Mutex<Option<Listening>>>,
 }
 
 impl Signals {
-    pub(super) const fn new(live: Arc<Live>, upgrade_socket: String) -> Self {
-        Self { live, upgrade_socket }
+    /// The way out begins.
+    fn drain(&self) {
+        let handed_over = self.stop.is_handed_over();
+        self.desk.close();
+        lifecycle::draining(&self.live, &self.notify, handed_over, self.longest);
+        self.sockets.let_go();
+        // A successor puts its own in its place: there is never a moment without one.
+        if let Some(listening) = self.listening.lock().take().filter(|_| !handed_over) {
+            listening.remove();
+        }
     }
 }
 
@@ -45,85 +65,29 @@ impl ShutdownSignalWatch for Signals {
         };
         loop {
             tokio::select! {
-                _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
-                _ = terminate.recv() => {
-                    self.live.drain();
-                    return ShutdownSignal::GracefulTerminate;
+                _ = interrupt.recv() => {
+                    self.notify.stopping(Duration::ZERO);
+                    return ShutdownSignal::FastShutdown;
                 }
-                _ = quit.recv() => {
-                    // Pingora would stop even if nobody took the sockets: an outage.
-                    if is_listening(&self.upgrade_socket) {
-                        return ShutdownSignal::GracefulUpgrade;
-                    }
-                    tracing::error!(
-                        socket = self.upgrade_socket,
-                        "SIGQUIT ignored: no process waits to take over; start one with --upgrade"
-                    );
-                }
+                _ = terminate.recv() => break,
+                () = self.stop.asked() => break,
+                // Elsewhere it stops a server, or has it look for a successor; a stray one (Ctrl-\)
+                // must do neither.
+                _ = quit.recv() => tracing::warn!("SIGQUIT ignored: see `tidegate upgrade --help`"),
             }
         }
+        self.drain();
+        tokio::spawn(leave_if_told_again(terminate, interrupt));
+        ShutdownSignal::GracefulTerminate
     }
 }
 
-/// Whether a process listens on a Unix socket, without connecting to it: the one connection
-/// that the waiting process accepts is the hand-over itself.
-fn is_listening(socket: &str) -> bool {
-    std::fs::read_to_string("/proc/net/unix").is_ok_and(|table| is_in_table(&table, socket))
-}
-
-/// Looks a socket up in the kernel's table: the path is the last column, and listening sockets
-/// carry the flag `__SO_ACCEPTCON` (0x10000) in the fourth.
-fn is_in_table(table: &str, socket: &str) -> bool {
-    table.lines().any(|line| {
-        let mut columns = line.split_ascii_whitespace();
-        columns.nth(3) == Some("00010000") && columns.last() == Some(socket)
-    })
-}
-
-/// Asks the running process to hand over, as soon as this one waits for the sockets. Needs the
-/// pid file; without one, whoever upgrades sends SIGQUIT to the running process.
-pub(super) fn ask_to_hand_over(settings: &model::Server) {
-    let Some(pid) = settings.pid_file.as_deref().map(Path::new).and_then(PidFile::read) else {
-        tracing::info!("waiting for the sockets: send SIGQUIT to the running process");
-        return;
-    };
-    let socket = settings.upgrade_socket.clone();
-    let ask = std::thread::Builder::new().name("upgrade".to_owned()).spawn(move || {
-        for _ in 0..WAITS {
-            if is_listening(&socket) {
-                match kill(pid, Signal::SIGQUIT) {
-                    Ok(()) => tracing::info!(%pid, "asked the running process to hand over"),
-                    Err(error) => tracing::error!(%pid, %error, "cannot ask for the sockets"),
-                }
-                return;
-            }
-            std::thread::sleep(WAIT);
-        }
-    });
-    if let Err(error) = ask {
-        tracing::error!(%error, "cannot ask for the sockets");
+/// Whoever signals a process that drains does not want to wait for it.
+async fn leave_if_told_again(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
-}
-
-/// Looks at the upgrade socket before giving up, and the time between them: together as long
-/// as Pingora waits for the sockets.
-const WAITS: u32 = 250;
-const WAIT: Duration = Duration::from_millis(20);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listening_socket_is_told_from_a_file_left_behind() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("upgrade.sock");
-        let path = path.to_str().unwrap();
-        assert!(!is_listening(path));
-        let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
-        assert!(is_listening(path));
-        drop(listener);
-        assert!(std::fs::exists(path).unwrap());
-        assert!(!is_listening(path));
-    }
+    tracing::warn!("told to stop again, leaving at once");
+    std::process::exit(0);
 }

@@ -109,6 +109,16 @@ fn unique_names(config: &Config, problems: &mut Problems) {
 }
 
 fn check_admin(config: &Config, problems: &mut Problems) {
+    if config.admin.drills {
+        problems.push(
+            Problem::warning(
+                "admin.drills",
+                "admin.drills",
+                "operators may switch faults of this node's dependencies on: it is for staging",
+            )
+            .help("leave `drills` out on nodes that serve customers"),
+        );
+    }
     match config.admin.address.parse::<std::net::SocketAddr>() {
         Ok(address) if !address.ip().is_loopback() => problems.push(
             Problem::warning(

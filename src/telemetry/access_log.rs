@@ -3,10 +3,10 @@
 //! A request formats its line and pushes it into a bounded queue; it never waits and never wakes
 //! anybody. The writer looks at the queue a hundred times a second and writes what it finds in
 //! one go. When the queue is full, or the file cannot be written, lines are dropped and counted:
-//! a full disk must not stop traffic (R164, R197).
+//! a full disk must not stop traffic (R164, R197). A file that was moved away is begun anew.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,8 +16,14 @@ use crossbeam_queue::ArrayQueue;
 use prometheus::IntCounter;
 use serde::{Serialize, Serializer};
 
+use super::log_file::LogFile;
+use crate::drill;
+
 /// How long the writer rests when the queue is empty.
 const REST: Duration = Duration::from_millis(10);
+
+/// After how many rests and batches the writer looks whether its file is still in its place.
+const LOOK: u32 = 100;
 
 /// Bytes that are collected before they are handed to the file.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -106,6 +112,7 @@ pub struct AccessLogWriter {
     queue: Option<Arc<ArrayQueue<Vec<u8>>>>,
     dropped: IntCounter,
     closing: Arc<AtomicBool>,
+    moved: Arc<AtomicBool>,
     thread: parking_lot::Mutex<Option<thread::JoinHandle<()>>>,
 }
 
@@ -116,24 +123,27 @@ impl AccessLogWriter {
     /// # Errors
     /// When the file cannot be opened or the thread not started.
     pub fn open(path: &str, lines: usize, dropped: IntCounter) -> io::Result<Self> {
-        let sink: Box<dyn Write + Send> = match path {
+        let sink = match path {
             "off" => {
                 return Ok(Self {
                     queue: None,
                     dropped,
                     closing: Arc::default(),
+                    moved: Arc::default(),
                     thread: parking_lot::Mutex::new(None),
                 });
             }
-            "stdout" => Box::new(io::stdout()),
-            "stderr" => Box::new(io::stderr()),
-            file => Box::new(open_append(file)?),
+            "stdout" => Sink::Stream(Box::new(io::stdout())),
+            "stderr" => Sink::Stream(Box::new(io::stderr())),
+            file => Sink::File(LogFile::open(Path::new(file))?),
         };
         let queue = Arc::new(ArrayQueue::new(lines.max(1)));
         let closing = Arc::new(AtomicBool::new(false));
+        let moved = Arc::new(AtomicBool::new(false));
         let drain = Drain {
             queue: Arc::clone(&queue),
             closing: Arc::clone(&closing),
+            moved: Arc::clone(&moved),
             dropped: dropped.clone(),
             sink,
         };
@@ -143,6 +153,7 @@ impl AccessLogWriter {
             queue: Some(queue),
             dropped,
             closing,
+            moved,
             thread: parking_lot::Mutex::new(Some(thread)),
         })
     }
@@ -167,6 +178,12 @@ impl AccessLogWriter {
         }
     }
 
+    /// Has the writer look at once whether its file was moved away, and begin a new one then. It
+    /// looks by itself too, every second where there is little to write.
+    pub fn reopen(&self) {
+        self.moved.store(true, Ordering::Release);
+    }
+
     /// Writes what is queued and ends the thread.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -183,21 +200,45 @@ impl Drop for AccessLogWriter {
     }
 }
 
-fn open_append(path: &str) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+/// Where the lines go.
+enum Sink {
+    Stream(Box<dyn Write + Send>),
+    File(LogFile),
+}
+
+impl Sink {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stream(stream) => stream.write_all(lines).and_then(|()| stream.flush()),
+            Self::File(file) => file.write_all(lines),
+        }
+    }
+
+    fn follow(&mut self) {
+        if let Self::File(file) = self {
+            file.follow();
+        }
+    }
 }
 
 struct Drain {
     queue: Arc<ArrayQueue<Vec<u8>>>,
     closing: Arc<AtomicBool>,
+    moved: Arc<AtomicBool>,
     dropped: IntCounter,
-    sink: Box<dyn Write + Send>,
+    sink: Sink,
 }
 
 impl Drain {
     fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH_BYTES + 4096);
+        let mut rounds: u32 = 0;
         loop {
+            rounds += 1;
+            if rounds >= LOOK || self.moved.swap(false, Ordering::AcqRel) {
+                rounds = 0;
+                self.sink.follow();
+            }
             // Read before draining: lines queued before `close` are then always seen below.
             let closing = self.closing.load(Ordering::Acquire);
             let mut lines: u64 = 0;
@@ -213,7 +254,7 @@ impl Drain {
                 thread::sleep(REST);
                 continue;
             }
-            if self.sink.write_all(&batch).and_then(|()| self.sink.flush()).is_err() {
+            if drill::disk().and_then(|()| self.sink.write(&batch)).is_err() {
                 self.dropped.inc_by(lines);
             }
             batch.clear();
@@ -284,6 +325,14 @@ mod tests {
         assert_eq!(lines[0]["path"], "/a\"b\n");
         assert_eq!(lines[1]["configVersion"], 42);
         assert!(lines[1]["tenantId"].is_null());
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nowhere/access.log");
+        let opened = AccessLogWriter::open(path.to_str().unwrap(), 16, counter());
+        assert_eq!(opened.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

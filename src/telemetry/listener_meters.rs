@@ -9,6 +9,8 @@ use super::Metrics;
 pub enum Refused {
     /// The listener has as many as it takes.
     Limit,
+    /// All listeners together have as many as this node takes.
+    NodeLimit,
     /// The client has as many as it may.
     ClientLimit,
     /// Its PROXY protocol header is missing, malformed, or from a peer that is not trusted.
@@ -29,8 +31,9 @@ pub enum Refused {
 
 impl Refused {
     /// Every reason with its label.
-    const ALL: [(Self, &'static str); 9] = [
+    const ALL: [(Self, &'static str); 10] = [
         (Self::Limit, "limit"),
+        (Self::NodeLimit, "node_limit"),
         (Self::ClientLimit, "client_limit"),
         (Self::ProxyProtocol, "proxy_protocol"),
         (Self::Tls, "tls"),

@@ -51,10 +51,17 @@ metrics! {
         "Time from sending a request to a service to the header of its answer.";
     in_flight: IntGauge "tidegate_requests_in_flight" []
         "Requests being served.";
+    tunnels: IntGauge "tidegate_upgraded_connections_open" []
+        "Connections that carry another protocol, such as WebSocket; each is a request in flight.";
+    upgrades: IntCounterVec "tidegate_upgrades_total" ["outcome"]
+        "Attempts to replace this process, by outcome: done, refused, not_started, ended, gave_up, \
+         timed_out, unclear.";
     rejects: IntCounterVec "tidegate_rejects_total" ["route", "code"]
         "Requests that the gateway refused or failed, by route and code.";
     connections_open: IntGaugeVec "tidegate_connections_open" ["listener"]
         "Client connections that are open, by listener.";
+    connections_ceiling: IntGauge "tidegate_connections_ceiling" []
+        "Client connections that all listeners together may have.";
     connections_accepted: IntCounterVec "tidegate_connections_accepted_total" ["listener"]
         "Client connections accepted, by listener; those refused afterwards are among them.";
     connections_refused: IntCounterVec "tidegate_connections_refused_total" ["listener", "reason"]
@@ -157,7 +164,10 @@ metrics! {
     overload_waiting: IntGauge "tidegate_overload_waiting" []
         "Requests that wait for one.";
     overload_shed: IntCounterVec "tidegate_overload_shed_total" ["reason"]
-        "Requests refused because this node is full: the line was full, or the wait too long.";
+        "Requests refused because this node is full: the line was full, the wait too long, or \
+         memory above `overload.maxMemory`.";
+    memory_resident: IntGauge "tidegate_memory_resident_bytes" []
+        "Memory that this process holds; looked at five times a second.";
     redis_connections: IntGaugeVec "tidegate_redis_connections" ["user", "state"]
         "Connections to Redis by user: open, connecting. To a cluster, one for all its nodes.";
     redis_connects: IntCounterVec "tidegate_redis_connects_total" ["user", "outcome"]
@@ -271,6 +281,10 @@ metrics! {
         "When a configuration was last applied, in Unix time.";
     access_log_dropped: IntCounter "tidegate_access_log_dropped_total" []
         "Access log lines dropped because the writer fell behind or failed.";
+    log_left_out: IntCounter "tidegate_log_lines_left_out_total" []
+        "Lines left out of the process log because too many of their kind came.";
+    drill_active: IntGaugeVec "tidegate_drill_active" ["drill"]
+        "1 while a fault is switched on for a drill, else 0; nothing where drills are off.";
     build_info: IntGaugeVec "tidegate_build_info" ["version"]
         "1 for the running build.";
 }

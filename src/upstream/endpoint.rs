@@ -13,6 +13,8 @@ use crate::model::{self, Problem, Resolved};
 /// One address, with everything that a request needs prepared.
 #[derive(Debug)]
 pub struct Endpoint {
+    /// The service that it is one of.
+    pub service: Arc<str>,
     /// The address as text, for logs.
     pub name: Arc<str>,
     /// Where to connect.

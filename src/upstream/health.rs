@@ -290,6 +290,11 @@ impl EndpointHealth {
         self.streak.store(0, Relaxed);
     }
 
+    /// Whether an active check has had an outcome.
+    pub(super) fn was_asked(&self) -> bool {
+        self.streak.load(Relaxed) != 0
+    }
+
     /// What the active check says of it.
     #[must_use]
     pub fn check_state(&self) -> Checked {

@@ -56,6 +56,20 @@ impl Upstreams {
         self.changed.notify_one();
     }
 
+    /// Services with active checks some of whose endpoints have not been asked yet.
+    #[must_use]
+    pub fn unasked(&self) -> Vec<Arc<str>> {
+        let in_force = self.in_force();
+        let is_unasked = |pool: &Arc<Pool>| {
+            pool.service().check.is_some()
+                && pool.current().endpoints.iter().any(|endpoint| !endpoint.health.was_asked())
+        };
+        let unasked = in_force.pools.iter().filter(|(_, pools)| pools.iter().any(is_unasked));
+        let mut services: Vec<_> = unasked.map(|((service, _), _)| Arc::clone(service)).collect();
+        services.dedup();
+        services
+    }
+
     /// The services of the configuration in force.
     #[must_use]
     pub fn in_force(&self) -> Arc<InForce> {

@@ -16,6 +16,7 @@ mod choose;
 mod circuit;
 mod credentials;
 mod discovery;
+pub mod drilled;
 mod ejection;
 mod endpoint;
 mod findings;

@@ -101,6 +101,7 @@ impl PeerTemplate {
             peer.client_cert_key.clone_from(&tls.credentials.own);
         }
         Endpoint {
+            service: Arc::clone(&self.service),
             name: address.to_string().into(),
             address,
             peer,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::Ceiling;
 use crate::telemetry::{ListenerMeters, Refused};
 
 /// The way in of one listener. It outlives configurations: whoever came in under the one before
@@ -14,6 +15,7 @@ use crate::telemetry::{ListenerMeters, Refused};
 #[derive(Debug)]
 pub struct Door {
     meters: ListenerMeters,
+    ceiling: Arc<Ceiling>,
     open: AtomicUsize,
     /// Open connections by client, while the listener limits them. Locked for a look-up, when a
     /// connection comes and when it goes; never bigger than `open`.
@@ -21,27 +23,33 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door that nobody has come through.
+    /// A door that nobody has come through, under the ceiling of all listeners.
     #[must_use]
-    pub fn new(meters: ListenerMeters) -> Self {
-        Self { meters, open: AtomicUsize::new(0), clients: Mutex::default() }
+    pub fn new(meters: ListenerMeters, ceiling: Arc<Ceiling>) -> Self {
+        Self { meters, ceiling, open: AtomicUsize::new(0), clients: Mutex::default() }
     }
 
-    /// Takes one of `max` places for a connection.
+    /// Takes one of `max` places for a connection, and one of those of this node.
     ///
     /// # Errors
-    /// When all are taken. The refusal is counted.
+    /// When all are taken, here or on this node. The refusal is counted.
     pub fn enter(self: &Arc<Self>, max: usize) -> Result<Place, Refused> {
         self.meters.accepted();
         let before = self.open.fetch_add(1, Ordering::Relaxed);
+        let fits = self.ceiling.enter();
         self.meters.opened();
         // From here on the place counts and gives itself back.
         let place = Place { door: Arc::clone(self), client: None };
-        if before < max {
-            return Ok(place);
-        }
-        place.refused(Refused::Limit);
-        Err(Refused::Limit)
+        let why = match (before < max, fits) {
+            (true, true) => return Ok(place),
+            (false, _) => Refused::Limit,
+            (true, false) => {
+                self.ceiling.turned_away();
+                Refused::NodeLimit
+            }
+        };
+        place.refused(why);
+        Err(why)
     }
 }
 
@@ -84,6 +92,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.door.open.fetch_sub(1, Ordering::Relaxed);
+        self.door.ceiling.leave();
         self.door.meters.closed();
         let Some(client) = self.client else { return };
         let mut clients = self.door.clients.lock();
@@ -113,8 +122,28 @@ mod tests {
     use crate::telemetry::Metrics;
 
     fn door() -> Arc<Door> {
+        doors(1, 100).remove(0)
+    }
+
+    /// So many doors under one ceiling.
+    fn doors(count: usize, most: usize) -> Vec<Arc<Door>> {
         let metrics = Metrics::new().unwrap();
-        Arc::new(Door::new(ListenerMeters::new(&metrics, "main")))
+        let ceiling = Arc::new(Ceiling::new(most, &metrics.connections_ceiling));
+        let meters = || ListenerMeters::new(&metrics, "main");
+        (0..count).map(|_| Arc::new(Door::new(meters(), Arc::clone(&ceiling)))).collect()
+    }
+
+    #[test]
+    fn all_doors_share_the_places_of_the_node() {
+        let doors = doors(2, 3);
+        let (a, b) = (&doors[0], &doors[1]);
+        let first = a.enter(2).unwrap();
+        let _others = (b.enter(9).unwrap(), b.enter(9).unwrap());
+        assert_eq!(a.enter(2).unwrap_err(), Refused::NodeLimit);
+        assert_eq!(b.enter(2).unwrap_err(), Refused::Limit, "the nearer reason comes first");
+        drop(first);
+        let _again = a.enter(2).unwrap();
+        assert_eq!(a.enter(2).unwrap_err(), Refused::NodeLimit);
     }
 
     fn ip(text: &str) -> IpAddr {

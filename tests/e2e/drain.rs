@@ -1,12 +1,11 @@
-//! Stopping and upgrading without losing a request.
+//! Stopping without losing a request.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tidegate_kit::http2::{Frame, RawHttp2, frame};
 use tidegate_kit::{
-    Exit, Gateway, Origin, Outcome, RawConnection, Request, Result, Signal, send, wait,
+    Context as _, Exit, Gateway, Message, Origin, Outcome, RawConnection, Request, Result, Signal,
+    WebSocket, WebSocketOrigin, send,
 };
 use tokio::time::Instant;
 
@@ -74,9 +73,9 @@ async fn the_grace_period_ends() -> Outcome {
     Ok(())
 }
 
-/// A SIGQUIT that nobody waits for would be an outage.
+/// Elsewhere it stops a server, or has it look for a successor: an outage, where it is stray.
 #[tokio::test]
-async fn a_hand_over_to_nobody_is_ignored() -> Outcome {
+async fn a_quit_signal_is_ignored() -> Outcome {
     let origin = Origin::start("api").await?;
     let mut gateway = patient(&origin).await?;
     gateway.signal(Signal::QUIT)?;
@@ -86,119 +85,116 @@ async fn a_hand_over_to_nobody_is_ignored() -> Outcome {
     Ok(())
 }
 
-/// R011: clients that open a connection for each request and clients that keep one; none of
-/// them loses a request.
+/// R168: whoever asks whether a process that is stopping is ready, gets an answer.
 #[tokio::test]
-async fn an_upgrade_under_load_loses_no_request() -> Outcome {
+async fn a_process_that_stops_says_that_it_is_not_ready() -> Outcome {
     let origin = Origin::start("api").await?;
-    let config = |version: u32| {
-        format!("configVersion: {version}\n{}{}", api(&[origin.address()]), open_route(""))
-    };
-    let mut old = gateway(config(1)).server("gracePeriod: 15s").start().await?;
-    let load = Load::start(old.address(), 3, 3);
-    load.served(200).await?;
-
-    let new = old.successor(&config(2)).await?;
-    new.waits_for_sockets().await?;
-    old.signal(Signal::QUIT)?;
-    new.runs_version(2).await?;
-    assert_eq!(old.exit().await?, Exit::Code(0));
-    let before = load.tally.served.load(Ordering::SeqCst);
-    load.served(before + 200).await?;
-    let tally = load.stop().await;
-
-    let failures = tally.failures.lock().clone();
-    assert!(failures.is_empty(), "{} failed, the first: {}", failures.len(), failures[0]);
-    let versions: Vec<_> =
-        new.access_lines()?.iter().map(|line| line["configVersion"].as_u64()).collect();
-    assert!(versions.contains(&Some(1)) && versions.contains(&Some(2)));
+    let mut gateway = patient(&origin).await?;
+    let address = gateway.address();
+    let held = tokio::spawn(async move { send(address, &Request::get("/hold/it")).await });
+    origin.arrived(1).await?;
+    gateway.signal(Signal::TERM)?;
+    gateway.refuses_connections().await?;
+    let ready = gateway.admin_get("/readyz").await?.expect(503)?;
+    assert_eq!(ready.text(), "draining\n");
+    gateway.admin_get("/livez").await?.expect(200)?;
+    origin.release("it");
+    held.await??.expect(200)?;
+    assert_eq!(gateway.exit().await?, Exit::Code(0));
     Ok(())
 }
 
-/// With a pid file the new process asks the old one itself.
+/// Connections of HTTP/2 are told to go and end by themselves, so that they hold nobody up.
 #[tokio::test]
-async fn an_upgrade_with_a_pid_file_needs_no_signal() -> Outcome {
+async fn idle_connections_of_http2_are_told_to_go() -> Outcome {
     let origin = Origin::start("api").await?;
-    let config = |version: u32| {
-        format!("configVersion: {version}\n{}{}", api(&[origin.address()]), open_route(""))
-    };
-    let mut old = gateway(config(1)).server("pidFile: tidegate.pid").start().await?;
-    let new = old.successor(&config(2)).await?;
-    new.runs_version(2).await?;
-    assert_eq!(old.exit().await?, Exit::Code(0));
-    new.get("/").await?.expect(200)?;
-    let pid = std::fs::read_to_string(new.file().with_file_name("tidegate.pid"))?;
-    assert_eq!(Some(pid.trim()), new.id().map(|id| id.to_string()).as_deref());
+    let config = api(&[origin.address()]) + &open_route("");
+    let setup = gateway(config).listener("protocols: [http2]").server("gracePeriod: 15s");
+    let mut gateway = setup.start().await?;
+    let mut idle = RawHttp2::begin(gateway.address()).await?;
+    gateway.signal(Signal::TERM)?;
+    let goaway = idle.until(|frame| frame.kind == frame::GOAWAY).await?;
+    assert_eq!(goaway.payload[4..8], [0; 4], "no error");
+    let ping = idle.until(|frame| frame.kind == frame::PING).await?;
+    idle.send(&Frame::new(frame::PING, frame::ACK, 0, ping.payload)).await?;
+    let last = idle.to_end().await?;
+    assert!(last.iter().any(|frame| frame.kind == frame::GOAWAY), "{last:?}");
+    // It ended before the process: nothing was cut off.
+    assert_eq!(gateway.exit().await?, Exit::Code(0));
+    gateway.log_says("open=0").await?;
     Ok(())
 }
 
-/// Clients that send requests without a pause.
-struct Load {
-    tally: Arc<Tally>,
-    workers: Vec<tokio::task::JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Tally {
-    served: AtomicU64,
-    failures: parking_lot::Mutex<Vec<String>>,
-    stop: AtomicBool,
-}
-
-impl Load {
-    /// Starts clients that keep their connection, and clients that open one for each request.
-    fn start(address: SocketAddr, keeping: usize, opening: usize) -> Self {
-        let tally = Arc::new(Tally::default());
-        let kinds = std::iter::repeat_n(true, keeping).chain(std::iter::repeat_n(false, opening));
-        let workers =
-            kinds.map(|keep| tokio::spawn(client(address, keep, Arc::clone(&tally)))).collect();
-        Self { tally, workers }
+/// A client that had connected when the stop began, and sends only now, is answered.
+#[tokio::test]
+async fn a_connection_without_a_request_yet_is_served() -> Outcome {
+    let origin = Origin::start("api").await?;
+    let mut gateway = patient(&origin).await?;
+    let mut fresh = RawConnection::connect(gateway.address()).await?;
+    let mut kept = RawConnection::connect(gateway.address()).await?;
+    kept.request(&Request::get("/")).await?.expect(200)?;
+    gateway.metric_until("tidegate_connections_open", &[], |open| open > 1.5).await?;
+    gateway.signal(Signal::TERM)?;
+    gateway.refuses_connections().await?;
+    for connection in [&mut fresh, &mut kept] {
+        let answer = connection.request(&Request::get("/")).await?.expect(200)?;
+        assert_eq!(answer.header("connection"), Some("close"));
     }
-
-    async fn served(&self, count: u64) -> Result<()> {
-        wait::until(&format!("{count} answers"), async || {
-            (self.tally.served.load(Ordering::SeqCst) >= count).then_some(())
-        })
-        .await
-    }
-
-    async fn stop(self) -> Arc<Tally> {
-        self.tally.stop.store(true, Ordering::SeqCst);
-        for worker in self.workers {
-            let _ = worker.await;
-        }
-        self.tally
-    }
+    assert_eq!(gateway.exit().await?, Exit::Code(0));
+    Ok(())
 }
 
-async fn client(address: SocketAddr, keep: bool, tally: Arc<Tally>) {
-    let mut kept: Option<RawConnection> = None;
-    while !tally.stop.load(Ordering::SeqCst) {
-        let outcome = match kept.take() {
-            Some(connection) => match once(connection).await {
-                // Whoever keeps a connection must expect its end between two requests and open
-                // another one (RFC 9112, 9.3.1); that is no failed request.
-                Err(_) => open_and_send(address).await,
-                good => good,
-            },
-            None => open_and_send(address).await,
-        };
-        match outcome {
-            Ok(connection) => {
-                tally.served.fetch_add(1, Ordering::SeqCst);
-                kept = connection.filter(|_| keep);
-            }
-            Err(error) => tally.failures.lock().push(error.to_string()),
-        }
-    }
+#[tokio::test]
+async fn a_second_signal_does_not_wait() -> Outcome {
+    let origin = Origin::start("api").await?;
+    let mut gateway = patient(&origin).await?;
+    let address = gateway.address();
+    let held = tokio::spawn(async move { send(address, &Request::get("/hold/ever")).await });
+    origin.arrived(1).await?;
+    gateway.signal(Signal::TERM)?;
+    gateway.refuses_connections().await?;
+    assert!(!held.is_finished());
+    gateway.signal(Signal::TERM)?;
+    assert_eq!(gateway.exit().await?, Exit::Code(0));
+    gateway.log_says("told to stop again").await?;
+    assert!(held.await?.is_err());
+    Ok(())
 }
 
-async fn open_and_send(address: SocketAddr) -> Result<Option<RawConnection>> {
-    once(RawConnection::connect(address).await?).await
+async fn talking(grace: &str) -> Result<(WebSocketOrigin, Gateway, WebSocket)> {
+    let origin = WebSocketOrigin::start().await?;
+    let config = api(&[origin.address()]) + &open_route("upgrades: [websocket]");
+    let setup = gateway(config).server("gracePeriod: 100ms");
+    let gateway = setup.server(&format!("websocketGracePeriod: {grace}")).start().await?;
+    let socket = WebSocket::connect(gateway.address(), "/echo").await?.context("handshake")?;
+    gateway.metric_until("tidegate_upgraded_connections_open", &[], |open| open > 0.5).await?;
+    Ok((origin, gateway, socket))
 }
 
-/// Sends one request; returns the connection where it may be kept.
-async fn once(mut connection: RawConnection) -> Result<Option<RawConnection>> {
-    let response = connection.request(&Request::get("/")).await?.expect(200)?;
-    Ok((response.header("connection") != Some("close")).then_some(connection))
+#[tokio::test]
+async fn a_websocket_has_a_longer_grace_and_holds_nobody_up_once_it_is_over() -> Outcome {
+    let (_origin, mut gateway, mut socket) = talking("5m").await?;
+    gateway.signal(Signal::TERM)?;
+    gateway.refuses_connections().await?;
+    // The grace of requests ends meanwhile.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    socket.send(Message::text("still here")).await?;
+    assert_eq!(socket.message().await?, Message::text("still here"));
+    assert!(gateway.is_running()?);
+    socket.close().await?;
+    assert_eq!(gateway.exit().await?, Exit::Code(0));
+    gateway.log_says("tunnels=0").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_grace_of_websockets_ends() -> Outcome {
+    let (_origin, mut gateway, mut socket) = talking("1s").await?;
+    let began = Instant::now();
+    gateway.signal(Signal::TERM)?;
+    assert_eq!(gateway.exit().await?, Exit::Code(0));
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+    gateway.log_says("tunnels=1").await?;
+    assert!(!matches!(socket.next().await?, Some(Ok(_))), "the connection is cut");
+    Ok(())
 }

@@ -46,6 +46,86 @@ async fn a_file_written_in_place_is_seen_too() -> Outcome {
     Ok(())
 }
 
+/// Editors that write in several steps: whatever is read in between changes nothing.
+#[tokio::test]
+async fn a_file_written_in_two_halves_comes_into_force_when_it_is_whole() -> Outcome {
+    use std::io::Write;
+    let origin = Origin::start("api").await?;
+    let gateway = gateway(only(&origin, 1, "/one")).start().await?;
+    let old = std::fs::read_to_string(gateway.file())?;
+    let new = old.replace("configVersion: 1", "configVersion: 2").replace("/one", "/two");
+    // Not even YAML without its other half.
+    let (first, second) = new.split_at(new.find("pathPrefix").unwrap_or(0));
+    let mut file = std::fs::File::create(gateway.file())?;
+    file.write_all(first.as_bytes())?;
+    file.sync_all()?;
+    assert_eq!(status(&gateway, "/one").await?, 200);
+    file.write_all(second.as_bytes())?;
+    drop(file);
+    gateway.runs_version(2).await?;
+    assert_eq!(status(&gateway, "/two").await?, 200);
+    // Half a file for longer: refused, with the running one in force, until the rest comes.
+    let half = new.replace("configVersion: 2", "configVersion: 3");
+    let (first, second) = half.split_at(half.find("pathPrefix").unwrap_or(0));
+    let mut file = std::fs::File::create(gateway.file())?;
+    file.write_all(first.as_bytes())?;
+    let refused = [("outcome", "refused")];
+    gateway.metric_until("tidegate_config_applies_total", &refused, |n| n > 0.5).await?;
+    assert_eq!(status(&gateway, "/two").await?, 200);
+    file.write_all(second.as_bytes())?;
+    drop(file);
+    gateway.runs_version(3).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_removed_and_made_again_is_seen() -> Outcome {
+    let origin = Origin::start("api").await?;
+    let gateway = gateway(only(&origin, 1, "/one")).start().await?;
+    let text = std::fs::read_to_string(gateway.file())?;
+    std::fs::remove_file(gateway.file())?;
+    let refused = [("outcome", "refused")];
+    gateway.metric_until("tidegate_config_applies_total", &refused, |n| n > 0.5).await?;
+    assert_eq!(status(&gateway, "/one").await?, 200);
+    std::fs::write(gateway.file(), text.replace("configVersion: 1", "configVersion: 2"))?;
+    gateway.runs_version(2).await?;
+    // At once, as some editors do.
+    std::fs::remove_file(gateway.file())?;
+    std::fs::write(gateway.file(), text.replace("configVersion: 1", "configVersion: 3"))?;
+    gateway.runs_version(3).await?;
+    Ok(())
+}
+
+/// Kubernetes replaces a `ConfigMap` by moving the link `..data` to a new folder; the file's own
+/// link stays what it is.
+#[tokio::test]
+async fn a_link_on_the_way_that_is_moved_is_seen() -> Outcome {
+    use std::os::unix::fs::symlink;
+    let origin = Origin::start("api").await?;
+    let gateway = gateway(only(&origin, 1, "/one")).start().await?;
+    let text = std::fs::read_to_string(gateway.file())?;
+    let folder = gateway.file().parent().unwrap_or(gateway.file()).to_owned();
+    let mount = |version: u32| {
+        let data = format!("..version-{version}");
+        std::fs::create_dir(folder.join(&data))?;
+        let text = text.replace("configVersion: 1", &format!("configVersion: {version}"));
+        std::fs::write(folder.join(&data).join("gateway.yaml"), text)?;
+        symlink(&data, folder.join("..data_tmp"))?;
+        std::fs::rename(folder.join("..data_tmp"), folder.join("..data"))
+    };
+    mount(2)?;
+    symlink("..data/gateway.yaml", folder.join("draft"))?;
+    std::fs::rename(folder.join("draft"), gateway.file())?;
+    gateway.runs_version(2).await?;
+    for version in 3..6 {
+        mount(version)?;
+        std::fs::remove_dir_all(folder.join(format!("..version-{}", version - 1)))?;
+        gateway.runs_version(version.into()).await?;
+    }
+    assert_eq!(status(&gateway, "/one").await?, 200);
+    Ok(())
+}
+
 /// SIGHUP reads everything again, the secrets beside the file too.
 #[tokio::test]
 async fn a_hangup_reads_secrets_again() -> Outcome {

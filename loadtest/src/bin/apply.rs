@@ -1,7 +1,9 @@
 //! `apply`: what requests notice of a configuration with ten thousand routes being applied.
 //!
 //! Sends requests at a steady pace, first in peace, then while the configuration is replaced again
-//! and again, and compares the latencies. Fails on any answer that is not a success.
+//! and again (`--reloads N`, ten times without it), and compares the latencies. Fails on any answer
+//! that is not a success, when the 99th percentile rises by more than 2 ms, and when memory grows
+//! from the first fifth of the configurations to the last.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,12 +15,18 @@ use tidegate_loadtest::wrk::Wrk;
 use tidegate_loadtest::{Context, Error, Result, probe};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// Requests in each phase.
-const REQUESTS: usize = 10_000;
+const USAGE: &str = "usage: apply [--reloads N] [GATEWAY]";
+
+/// Configurations that are applied where the command line does not say.
+const RELOADS: usize = 10;
 /// Time between two requests.
 const PACE: Duration = Duration::from_millis(2);
 /// Requests between two configurations.
 const BETWEEN: usize = 1_000;
+/// How much the 99th percentile may rise.
+const RISE_MAX: Duration = Duration::from_millis(2);
+/// How much memory may grow, as a part of what there is.
+const GROWTH_MAX: f64 = 0.05;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -32,8 +40,16 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<()> {
-    let options =
-        Options { gateway: std::env::args().nth(1).map(Into::into), ..Options::default() };
+    let (mut reloads, mut options) = (RELOADS, Options::default());
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        if word == "--reloads" {
+            let number = words.next().and_then(|number| number.parse().ok());
+            reloads = number.filter(|number| *number > 0).context(USAGE)?;
+        } else {
+            options.gateway = Some(word.into());
+        }
+    }
     let cores = Cores::find();
     let folder = tempfile::tempdir().context("a folder for the run")?;
     let wrk = Wrk::new(cores, folder.path())?;
@@ -41,11 +57,16 @@ async fn run() -> Result<()> {
     let programs = here.parent().context("the folder of this program")?;
     let setting = Setting::start(&options, cores, folder.path(), programs, &wrk).await?;
     let target = setting.target(Kind::Many).await?;
-    send(&target, REQUESTS / 10, false).await?;
+    send(&target, BETWEEN, None).await?;
     println!("| phase | requests | p50 ms | p99 ms | longest ms |");
     println!("|---|---:|---:|---:|---:|");
-    for (phase, apply) in [("in peace", false), ("while applying", true)] {
-        let mut took = send(&target, REQUESTS, apply).await?;
+    let mut resident = Vec::new();
+    let mut p99 = Vec::new();
+    for phase in ["in peace", "while applying"] {
+        let samples = (phase != "in peace").then_some(&mut resident);
+        // In peace for as long as ten configurations take at most: it is the same all the time.
+        let rounds = if samples.is_some() { reloads } else { reloads.min(RELOADS) };
+        let mut took = send(&target, rounds * BETWEEN, samples).await?;
         took.sort_unstable();
         let at = |share: usize| took.get(took.len() * share / 1000).copied().unwrap_or_default();
         let longest = took.last().copied().unwrap_or_default();
@@ -56,16 +77,51 @@ async fn run() -> Result<()> {
             ms(at(990)),
             ms(longest)
         );
+        p99.push(at(990));
     }
     target.stop().await?;
-    setting.stop().await
+    setting.stop().await?;
+    judge(&p99, &resident)
+}
+
+/// Whether requests noticed, and whether memory grew.
+fn judge(p99: &[Duration], resident: &[u64]) -> Result<()> {
+    if let [peace, applying] = p99 {
+        let rise = applying.saturating_sub(*peace);
+        println!("\nRise of the 99th percentile: {:.3} ms (at most 2 ms).", ms(rise));
+        if rise > RISE_MAX {
+            return Err(Error::new("requests notice"));
+        }
+    }
+    let fifth = resident.len() / 5;
+    if fifth == 0 {
+        return Ok(());
+    }
+    // The first configurations find room that later ones use again.
+    let early = resident.iter().skip(fifth).take(fifth).max().copied().unwrap_or_default();
+    let late = resident.iter().rev().take(fifth).max().copied().unwrap_or_default();
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    let growth = late as f64 / early.max(1) as f64 - 1.0;
+    println!(
+        "Memory: {} MiB in the second fifth, {} MiB in the last ({:.1} %, at most 5 %).",
+        early >> 20,
+        late >> 20,
+        growth * 100.0
+    );
+    if growth > GROWTH_MAX { Err(Error::new("memory grows")) } else { Ok(()) }
 }
 
 fn ms(span: Duration) -> f64 {
     span.as_secs_f64() * 1e3
 }
 
-async fn send(target: &Target, requests: usize, apply: bool) -> Result<Vec<Duration>> {
+/// Sends requests; with a place for what the gateway holds in memory, it gets a new configuration
+/// now and then and is looked at before each.
+async fn send(
+    target: &Target,
+    requests: usize,
+    mut resident: Option<&mut Vec<u64>>,
+) -> Result<Vec<Duration>> {
     let mut stream = probe::keep_alive(target.address()).await?;
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,7 +131,8 @@ async fn send(target: &Target, requests: usize, apply: bool) -> Result<Vec<Durat
         if number % BETWEEN == 0 {
             // Before the gateway ends the connection for its age.
             stream = probe::keep_alive(target.address()).await?;
-            if apply {
+            if let Some(resident) = resident.as_mut() {
+                resident.push(target.resident_bytes()?);
                 version += 1;
                 target.reconfigure(version)?;
             }
@@ -86,7 +143,7 @@ async fn send(target: &Target, requests: usize, apply: bool) -> Result<Vec<Durat
         took.push(began.elapsed());
     }
     let applied = target.applied().await?;
-    if apply && applied < f64::from(version) {
+    if resident.is_some() && applied < f64::from(version) {
         let what = format!("{version} configurations were offered, {applied} are in force");
         return Err(Error::new(what));
     }

@@ -1,4 +1,4 @@
-//! `bare_proxy LISTEN UPSTREAM [THREADS]`: the least that a proxy on Pingora can do.
+//! `bare_proxy LISTEN UPSTREAM [THREADS [CERT KEY [h2]]]`: the least that a proxy on Pingora can do.
 //!
 //! The yardstick of `compare`. It is as bare as the gateway's own set-up allows: same Pingora
 //! features, allocator, listener options, keep-alive pool and absence of modules, so that what
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::Result as Phase;
+use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{ListenerConfig, TcpSocketOptions};
 use pingora::prelude::HttpPeer;
 use pingora::protocols::TcpKeepalive;
@@ -22,7 +23,7 @@ use tidegate_loadtest::{Context, Error, Result};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: bare_proxy LISTEN UPSTREAM [THREADS=1]";
+const USAGE: &str = "usage: bare_proxy LISTEN UPSTREAM [THREADS=1 [CERT KEY [h2]]]";
 
 /// Connections kept open to the upstream: the gateway's default.
 const UPSTREAM_KEEPALIVE: usize = 256;
@@ -60,14 +61,21 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let mut words = std::env::args().skip(1);
-    let (Some(listen), Some(upstream), threads, None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err(Error::new(USAGE));
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (listen, upstream, threads, tls) = match *words.as_slice() {
+        [listen, upstream] => (listen, upstream, None, None),
+        [listen, upstream, threads] => (listen, upstream, Some(threads), None),
+        [listen, upstream, threads, cert, key] => {
+            (listen, upstream, Some(threads), Some((cert, key, false)))
+        }
+        [listen, upstream, threads, cert, key, "h2"] => {
+            (listen, upstream, Some(threads), Some((cert, key, true)))
+        }
+        _ => return Err(Error::new(USAGE)),
     };
-    let upstream: SocketAddr = upstream.parse().context(&upstream)?;
-    let threads = threads.map_or(Ok(1), |text| text.parse::<usize>().context(&text))?;
+    let upstream: SocketAddr = upstream.parse().context(upstream)?;
+    let threads = threads.map_or(Ok(1), |text| text.parse::<usize>().context(text))?;
     let conf = ServerConf {
         threads,
         upstream_keepalive_pool_size: UPSTREAM_KEEPALIVE,
@@ -78,7 +86,15 @@ fn run() -> Result<()> {
     let mut peer = HttpPeer::new(upstream, false, String::new());
     peer.options.idle_timeout = Some(Duration::from_secs(55));
     let mut service = http_proxy_service(&server.configuration, Bare { upstream: peer });
-    service.add_listener(listen_on(&listen));
+    let mut listener = listen_on(listen);
+    if let Some((cert, key, http2)) = tls {
+        let mut settings = TlsSettings::intermediate(cert, key).context(cert)?;
+        if http2 {
+            settings.enable_h2();
+        }
+        listener = listener.tls(settings);
+    }
+    service.add_listener(listener);
     server.add_service(service);
     server.run_forever()
 }

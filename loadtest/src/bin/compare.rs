@@ -10,57 +10,27 @@ use std::process::ExitCode;
 
 use tidegate_loadtest::options::{Options, USAGE};
 use tidegate_loadtest::process::Cores;
+use tidegate_loadtest::program;
 use tidegate_loadtest::report::{Row, Sample, circumstances, table};
 use tidegate_loadtest::target::{Setting, Target};
 use tidegate_loadtest::wrk::Wrk;
 use tidegate_loadtest::{Context, Error, Result};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Load before the first round: connections, tokens and cached answers are there then.
 const WARM_UP_SECONDS: u64 = 1;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let options = match Options::read(std::env::args().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("compare: {error}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match run_unless_interrupted(&options).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("compare: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Every process that is started ends with the value that stands for it, so that dropping the
-/// run in the middle stops them all.
-async fn run_unless_interrupted(options: &Options) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
-    tokio::select! {
-        result = run(options) => result,
-        _ = interrupt.recv() => Err(Error::new("interrupted")),
-        _ = terminate.recv() => Err(Error::new("told to stop")),
-    }
+    program::run("compare", USAGE, Options::read, async |options| run(&options).await).await
 }
 
 async fn run(options: &Options) -> Result<()> {
     let cores = Cores::find();
     let folder = tempfile::tempdir().context("a folder for the run")?;
     let wrk = Wrk::new(cores, folder.path())?;
-    let here = std::env::current_exe().context("the folder of this program")?;
-    let programs = here.parent().context("the folder of this program")?;
+    let programs = program::folder()?;
     println!("{}", circumstances(options, cores));
-    let setting = Setting::start(options, cores, folder.path(), programs, &wrk).await?;
+    let setting = Setting::start(options, cores, folder.path(), &programs, &wrk).await?;
     let mut targets = Vec::new();
     for kind in &options.targets {
         println!("- {kind}: {}", kind.describe());

@@ -3,7 +3,8 @@
 //! One thread, keep-alive, one write for all requests of a read. It answers every GET with
 //! `Cache-Control: no-store`, and those under `/cacheable` with one that caches may keep, so that
 //! a measurement chooses by the target whether answers are stored; `/count` is answered with the
-//! number of requests so far, so that it can prove it. Headers (`Name: value`) come beside its own.
+//! number of requests so far, so that it can prove it. A request with `X-Echo` is answered with its
+//! own header block: what a proxy made of it can be looked at. Headers (`Name: value`) come beside its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -74,9 +75,10 @@ async fn serve(mut stream: TcpStream, answers: &Answers) -> io::Result<()> {
         while !close {
             match parse(input.split_at(read).1) {
                 Parsed::Request(request) => {
+                    let start = read;
                     read += request.bytes;
                     close = request.close;
-                    output.extend_from_slice(&answers.to(request));
+                    output.extend_from_slice(&answers.to(request, input.split_at(start).1));
                 }
                 Parsed::Incomplete => break,
                 Parsed::Refused(why) => return Err(io::Error::other(why)),

@@ -132,7 +132,7 @@ pub(in crate::auth) fn secret_value<'a>(
 ) -> Option<&'a str> {
     let Secret::Literal(text) = secret else { return resolved.secret(secret) };
     let message = "a secret stands in the configuration, where backups and reviews see it";
-    let help = "refer to it: `${env:NAME}` or `${file:/path}`";
+    let help = "refer to it: `${env:NAME}`, `${file:/path}` or `${credential:NAME}`";
     problems.push(Problem::warning("secret.literal", path, message).help(help));
     Some(text)
 }

@@ -15,6 +15,7 @@ use super::DatabaseError;
 use super::address::Address;
 use super::connection::{Access, Connection, Row, Value, identity};
 use super::schema;
+use crate::drill::{self, Dependency, Trouble};
 
 /// Connections that were not used for so long are not trusted: something on the way may have
 /// forgotten them.
@@ -73,6 +74,13 @@ impl Pool {
         let Ok(_place) = self.places.acquire().await else {
             return Err(DatabaseError::Timeout);
         };
+        match drill::of(Dependency::Database) {
+            None => {}
+            Some(Trouble::Down) => return Err(drilled("connection refused")),
+            // The caller bounds the wait.
+            Some(Trouble::Slow) => return std::future::pending().await,
+            Some(Trouble::Wrong) => return Err(drilled("the statement was refused")),
+        }
         let file = self.file();
         // A kept connection that fails says nothing of the database: a new one does.
         while let Some(mut connection) = self.take(file) {
@@ -113,4 +121,9 @@ impl Pool {
     fn keep(&self, connection: Connection, file: Option<(u64, u64)>) {
         self.idle.lock().push(Idle { connection, since: Instant::now(), file });
     }
+}
+
+#[cold]
+fn drilled(what: &str) -> DatabaseError {
+    DatabaseError::Failed(format!("a drill: {what}"))
 }

@@ -7,6 +7,7 @@ use super::Endpoint;
 use super::answer::Malformed;
 use super::endpoint::form_encode;
 use crate::auth::jwt::provider::is_loopback;
+use crate::drill::{self, Dependency, Trouble};
 
 /// Largest answer read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -22,6 +23,9 @@ pub(super) enum Failure {
     /// The issuer could not be reached, or broke off.
     #[error("the issuer could not be reached")]
     Unreachable(#[source] reqwest::Error),
+    /// A drill is under way.
+    #[error("the issuer could not be reached: a drill")]
+    Drill,
     /// No answer within the time limit.
     #[error("no answer in time")]
     Timeout,
@@ -50,7 +54,7 @@ impl Failure {
     /// The word for the metric.
     pub(super) const fn outcome(&self) -> &'static str {
         match self {
-            Self::NoUrl | Self::Unreachable(_) => "unreachable",
+            Self::NoUrl | Self::Unreachable(_) | Self::Drill => "unreachable",
             Self::Timeout => "timeout",
             Self::Credentials(_) => "credentials",
             Self::Status(_) => "status",
@@ -96,6 +100,13 @@ pub(super) async fn ask(
     token: &str,
 ) -> Result<Vec<u8>, Failure> {
     let url = endpoint.url.clone().ok_or(Failure::NoUrl)?;
+    match drill::of(Dependency::Introspection) {
+        None => {}
+        Some(Trouble::Down) => return Err(Failure::Drill),
+        // The caller bounds the wait.
+        Some(Trouble::Slow) => return std::future::pending().await,
+        Some(Trouble::Wrong) => return Ok(drill::PAGE.to_vec()),
+    }
     let body = format!("token={}&token_type_hint=access_token", form_encode(token));
     let mut response = client
         .post(url)

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fetch::{DOCUMENT_BYTES_MAX, Validators};
 use super::keyring::SetId;
+use crate::drill;
 use crate::edge::hex;
 
 /// Longest time since the issuer last confirmed a set for it to count at a start. A key that an
@@ -197,6 +198,7 @@ impl Store {
     /// Whatever the file system says; what was there before is there still.
     pub(super) fn save(&self, id: &SetId, stored: &Stored) -> io::Result<()> {
         let _alone = self.saving.lock();
+        drill::disk()?;
         let text = serde_json::to_vec(stored)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let path = self.path(id);

@@ -12,6 +12,7 @@ use super::freshness;
 use super::settings::FetchSettings;
 use crate::auth::jwt::jwks::SetRefused;
 use crate::auth::jwt::provider::is_loopback;
+use crate::drill::{self, Dependency, Trouble};
 
 /// Largest document read, in bytes.
 pub(in crate::auth) const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
@@ -48,6 +49,9 @@ pub(in crate::auth) enum FetchError {
     /// The answer is not a key set that can be used.
     #[error(transparent)]
     Set(#[from] SetRefused),
+    /// A drill is under way; the reason is that of the real thing.
+    #[error("the issuer could not be asked: a drill")]
+    Drill(&'static str),
     /// "Not modified", and the set that this is about is gone.
     #[error("the issuer confirmed a key set that is not in force")]
     NothingToConfirm,
@@ -67,6 +71,7 @@ impl FetchError {
             Self::Set(SetRefused::Malformed(_)) => "malformed",
             Self::Set(_) => "keys",
             Self::NothingToConfirm => "unconfirmed",
+            Self::Drill(reason) => reason,
         }
     }
 
@@ -142,6 +147,9 @@ impl Asker {
         held: Option<&Validators>,
         now: SystemTime,
     ) -> Result<Answer, FetchError> {
+        if let Some(trouble) = drill::of(Dependency::Idp) {
+            return drilled(trouble, self.settings.jwks.timeout.get()).await;
+        }
         let mut request = self.client(url)?.get(url.clone()).header(ACCEPT, ACCEPTED);
         let held = held.filter(|held| !held.is_empty());
         if let Some(held) = held {
@@ -183,6 +191,23 @@ impl Asker {
                 .map_err(|error| FetchError::Client(error.without_url()))?,
         };
         Ok(&self.client.insert((reach, client)).1)
+    }
+}
+
+/// What asking comes to during a drill; a slow one takes all of its time.
+#[cold]
+async fn drilled(trouble: Trouble, timeout: Duration) -> Result<Answer, FetchError> {
+    match trouble {
+        Trouble::Down => Err(FetchError::Drill("connect")),
+        Trouble::Slow => {
+            tokio::time::sleep(timeout).await;
+            Err(FetchError::Drill("timeout"))
+        }
+        Trouble::Wrong => Ok(Answer {
+            document: Some(drill::PAGE.to_vec()),
+            validators: Validators::default(),
+            lifetime: None,
+        }),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::auth::Providers;
 use crate::auth::jwt::jwks;
 use crate::auth::jwt::key::Key;
 use crate::auth::jwt::provider::digest_bytes;
-use crate::clock;
+use crate::clock::{self, Tick};
 use crate::telemetry::Metrics;
 
 /// Longest that a request waits for a fetch.
@@ -118,6 +118,14 @@ impl KeySource {
         });
         self.shared.feeds.store(Arc::new(feeds));
         self.shared.adopted.notify_one();
+    }
+
+    /// Asks for every set to be fetched again, each within its provider's rate.
+    pub fn renew_soon(&self, now: Tick) {
+        for feed in self.shared.feeds.load().iter() {
+            // Whether it is under way already, or too much was asked for, is all the same here.
+            let _ = feed.ask(now);
+        }
     }
 
     /// Names of the providers whose key set was never had; their tokens get 503 until it is.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::record::Record;
+use crate::drill;
 
 /// Name of the file in the state folder.
 const FILE: &str = "revocations.json";
@@ -58,6 +59,7 @@ impl Disk {
     /// When it cannot be written; then what was there is still there.
     pub(super) fn write(&self, records: &[Record]) -> io::Result<()> {
         let items: Vec<Value> = records.iter().map(Record::to_value).collect();
+        drill::disk()?;
         let text = serde_json::to_vec(&json!({ "revocations": items }))?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         // With the process in its name: a successor may write at the same time.

@@ -8,11 +8,9 @@
 //! One script reads and writes both (`lua/purge_log.lua`). News are told on the channel
 //! `PREFIX:cache:purged`; what they say does not matter: whoever hears them reads the log.
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::Stream;
 use redis::aio::PubSub;
 
 use crate::link::{self, Failure, Redis};
@@ -153,7 +151,7 @@ impl Fleet {
 
 async fn follow(mut connection: PubSub, on_news: &impl Fn()) {
     let mut messages = pin!(connection.on_message());
-    while poll_fn(|context| messages.as_mut().poll_next(context)).await.is_some() {
+    while link::next_message(messages.as_mut()).await.is_some() {
         on_news();
     }
 }

@@ -2,7 +2,10 @@
 
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
@@ -47,8 +50,11 @@ struct Shared {
     hasher: RandomState,
     /// Locked only while this node is full.
     queue: Mutex<Queue<oneshot::Sender<Place>>>,
+    /// Whether there is too little memory for more requests.
+    no_memory: AtomicBool,
     queue_full: IntCounter,
     timed_out: IntCounter,
+    memory: IntCounter,
 }
 
 /// A request's place, for as long as it lives.
@@ -73,17 +79,25 @@ impl Door {
             tenants: OnceCell::new(),
             hasher: RandomState::new(),
             queue: Mutex::default(),
+            no_memory: AtomicBool::new(false),
             queue_full: shed("queue_full"),
             timed_out: shed("timeout"),
+            memory: shed("memory"),
         }))
     }
 
     /// Takes the number of places of a new configuration. Places that are held stay held; more
     /// places go to those who wait at once, fewer come about as requests end.
     pub fn configure(&self, overload: Option<&Overload>) {
-        let most = overload.map_or(u32::MAX, |overload| overload.max_in_flight);
+        let most = overload.and_then(|overload| overload.max_in_flight).unwrap_or(u32::MAX);
         self.0.most.store(most, SeqCst);
         self.0.serve();
+    }
+
+    /// Lets nobody in any more because memory is short, or everybody again. Those who wait for a
+    /// place get theirs all the same: what they weigh is here already.
+    pub fn close_for_memory(&self, is_short: bool) {
+        self.0.no_memory.store(is_short, Relaxed);
     }
 
     /// Places that are held.
@@ -102,7 +116,7 @@ impl Door {
     /// than `left`, which is what it has left of its time.
     ///
     /// # Errors
-    /// 503 with `Retry-After` when it has waited in vain, or may not wait.
+    /// 503 with `Retry-After` when it has waited in vain, or may not wait, or memory is short.
     pub async fn enter(
         &self,
         overload: &Overload,
@@ -110,6 +124,12 @@ impl Door {
         left: Duration,
     ) -> Result<Place, Reject> {
         let shared = &self.0;
+        if shared.no_memory.load(Relaxed) && overload.max_memory.is_some() {
+            return Err(shed(&shared.memory));
+        }
+        if overload.max_in_flight.is_none() {
+            return Ok(Place { shared: Arc::clone(shared), slot: 0, held: false });
+        }
         let who = overload.who(facts, &shared.hasher);
         let slot = Slot::try_from(who % SLOTS).unwrap_or(0);
         if shared.waiting.load(SeqCst) == 0 && shared.take_for(slot) {

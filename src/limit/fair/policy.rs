@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::edge::{Facts, Part};
-use crate::model::{self, KeyPart, Problem, Problems};
+use crate::model::{self, ByteSize, KeyPart, Problem, Problems};
 
 /// The longest that a request may be made to wait: longer than any route's timeout (R177) makes
 /// no sense.
@@ -18,8 +18,10 @@ const WAIT_MIN: Duration = Duration::from_millis(1);
 /// How this node is shared while it is full.
 #[derive(Clone, Debug)]
 pub struct Overload {
-    /// Requests served at once.
-    pub max_in_flight: u32,
+    /// Requests served at once; none where they are not counted.
+    pub max_in_flight: Option<u32>,
+    /// Memory that the process may hold, in bytes.
+    pub max_memory: Option<u64>,
     /// Requests that may wait.
     pub(super) queue_limit: usize,
     /// How long each of them may.
@@ -36,8 +38,18 @@ impl Overload {
             sound = false;
             problems.push(Problem::error("overload.value", format!("overload.{key}"), what));
         };
-        if model.max_in_flight == 0 {
+        let max_memory = model.max_memory.map(ByteSize::get);
+        if model.max_in_flight == Some(0) {
             error("maxInFlight", "0 would serve nobody: at least 1".to_owned());
+        }
+        if max_memory == Some(0) {
+            error("maxMemory", "0 would serve nobody".to_owned());
+        }
+        if model.max_in_flight.is_none() && max_memory.is_none() {
+            error(
+                "maxInFlight",
+                "neither this nor `maxMemory` is given: nothing is bounded".into(),
+            );
         }
         let wait = model.queue_timeout.get();
         if !(WAIT_MIN..=WAIT_MAX).contains(&wait) {
@@ -46,6 +58,7 @@ impl Overload {
         let by = Self::judge_part(&model.fair_by, problems);
         Some(Self {
             max_in_flight: model.max_in_flight,
+            max_memory,
             queue_limit: usize::try_from(model.queue_limit).unwrap_or(usize::MAX),
             queue_timeout: wait,
             by: by.filter(|_| sound)?,
@@ -127,7 +140,7 @@ mod tests {
         let (overload, problems) = compiled("maxInFlight: 1");
         let overload = overload.unwrap();
         assert!(problems.is_empty());
-        assert_eq!((overload.max_in_flight, overload.queue_limit), (1, 100));
+        assert_eq!((overload.max_in_flight, overload.queue_limit), (Some(1), 100));
         assert_eq!(overload.queue_timeout, Duration::from_millis(100));
         assert_eq!(overload.by, Part::TenantId);
     }
@@ -144,6 +157,17 @@ mod tests {
             let yaml = format!("{{maxInFlight: 1, queueTimeout: {wait}}}");
             assert_eq!(compiled(&yaml).0.is_some(), sound, "{wait}");
         }
+    }
+
+    #[test]
+    fn something_is_bounded() {
+        let value = |key: &str| vec![("overload.value", format!("overload.{key}"))];
+        assert_eq!(compiled("{queueLimit: 5}").1, value("maxInFlight"));
+        assert_eq!(compiled("{maxMemory: 0}").1, value("maxMemory"));
+        let (overload, problems) = compiled("{maxMemory: 1MiB}");
+        assert!(problems.is_empty());
+        let overload = overload.unwrap();
+        assert_eq!((overload.max_in_flight, overload.max_memory), (None, Some(1 << 20)));
     }
 
     #[test]

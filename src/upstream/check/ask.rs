@@ -16,7 +16,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::{CheckPlan, Question, grpc};
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, drilled};
 
 /// How long a connection with HTTP/2 is kept for the next check, beyond the interval.
 const KEPT: Duration = Duration::from_secs(5);
@@ -50,6 +50,7 @@ impl CheckPlan {
         if let Some(port) = self.port {
             peer._address.set_port(port);
         }
+        drilled::redirect(&mut peer, endpoint);
         match self.question {
             Question::Connect => peer.options.alpn = ALPN::H1,
             Question::Grpc(_) => peer.options.set_http_version(2, 2),
@@ -88,7 +89,8 @@ impl CheckPlan {
         session.write_request_header(header).await?;
         session.finish_request_body().await?;
         session.read_response_header().await?;
-        let status = session.response_header().map_or(0, |response| response.status.as_u16());
+        let status = session.response_header().map(|response| response.status);
+        let status = status.map_or(0, |status| drilled::status(status, endpoint).as_u16());
         let passed = match statuses {
             [] => (200..300).contains(&status),
             statuses => statuses.contains(&status),

@@ -12,12 +12,13 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use super::Directory;
-use super::answer::Answer;
+use super::answer::{Answer, Hint};
 use super::consul::Agent;
 use super::feed::Feed;
 use super::file::Watched;
 use super::source::{Kind, Source};
 use crate::clock;
+use crate::drill::{self, Dependency, Trouble};
 use crate::telemetry::Metrics;
 use crate::upstream::HealthBoard;
 
@@ -142,6 +143,15 @@ impl Asker {
 
     async fn ask(&mut self, cursor: u64) -> Answer {
         let source = &self.source;
+        match drill::of(Dependency::Registry) {
+            None => {}
+            Some(Trouble::Down) => return Answer::failed("a drill: connection refused"),
+            Some(Trouble::Slow) => {
+                tokio::time::sleep(source.timeout).await;
+                return Answer::failed("a drill: no answer in time");
+            }
+            Some(Trouble::Wrong) => return Answer { places: Ok(Vec::new()), hint: Hint::None },
+        }
         match (&source.kind, &mut self.means) {
             (Kind::Dns(question), _) => question.ask(source.timeout).await,
             (Kind::File(path), _) => super::file::ask(path, source.timeout).await,

@@ -25,6 +25,9 @@ const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrad
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\n\r\n";
+
 #[tokio::test]
 async fn messages_pass_both_ways() -> Outcome {
     // Smaller than what is sent: what passes through a tunnel is no request body.
@@ -126,18 +129,35 @@ async fn a_client_may_be_silent_in_a_tunnel() -> Outcome {
     let mut client = RawConnection::connect(gateway.address()).await?;
     client.send(HANDSHAKE.as_bytes()).await?;
     let mut exchange = origin.request().await?;
-    exchange
-        .send(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
-               Upgrade: websocket\r\n\r\n",
-        )
-        .await?;
+    exchange.send(SWITCH).await?;
     client.peek().await?;
     tokio::time::sleep(Duration::from_millis(900)).await;
     client.send(b"late").await?;
     assert_eq!(exchange.until("late").await?, "late");
     exchange.send("answer").await?;
     while !client.peek().await?.ends_with("answer") {}
+    Ok(())
+}
+
+/// As soon as the gateway has connected, so that the 101 is there when it has sent its request:
+/// the end of the request must not be taken for the end of the tunnel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_may_switch_at_once() -> Outcome {
+    let origin = ManualOrigin::start().await?;
+    let config = api(&[origin.address()]) + &open_route("upgrades: [websocket]");
+    let gateway = gateway(config).start().await?;
+    for _ in 0..200 {
+        let mut client = RawConnection::connect(gateway.address()).await?;
+        client.send(HANDSHAKE.as_bytes()).await?;
+        let mut exchange = origin.connection().await?;
+        exchange.send(SWITCH).await?;
+        exchange.until("\r\n\r\n").await?;
+        while !client.peek().await?.ends_with("\r\n\r\n") {}
+        client.send(b"question").await?;
+        assert_eq!(exchange.until("question").await?, "question");
+        exchange.send("answer").await?;
+        while !client.peek().await?.ends_with("answer") {}
+    }
     Ok(())
 }
 

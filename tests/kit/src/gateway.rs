@@ -18,9 +18,12 @@ pub struct Setup {
     binary: PathBuf,
     config: String,
     listener: String,
+    beside: String,
     server: String,
     admin: String,
+    access_log: Option<String>,
     environment: Vec<(String, String)>,
+    descriptors: Option<u32>,
 }
 
 impl Setup {
@@ -34,9 +37,12 @@ impl Setup {
             binary: binary.into(),
             config: config.into(),
             listener: String::new(),
+            beside: String::new(),
             server: String::new(),
             admin: String::new(),
+            access_log: None,
             environment: Vec::new(),
+            descriptors: None,
         }
     }
 
@@ -44,6 +50,20 @@ impl Setup {
     #[must_use]
     pub fn listener(mut self, line: &str) -> Self {
         let _ = writeln!(self.listener, "    {line}");
+        self
+    }
+
+    /// Adds a further listener, an item of YAML: `{name: secure, address: "127.0.0.1:1"}`.
+    #[must_use]
+    pub fn beside(mut self, item: &str) -> Self {
+        let _ = writeln!(self.beside, "  - {item}");
+        self
+    }
+
+    /// Another configuration for the same setup.
+    #[must_use]
+    pub fn config(mut self, config: impl Into<String>) -> Self {
+        self.config = config.into();
         self
     }
 
@@ -61,10 +81,24 @@ impl Setup {
         self
     }
 
+    /// Replaces what the kit writes into `accessLog`: `path: /tmp/pipe, bufferLines: 32`.
+    #[must_use]
+    pub fn access_log(mut self, settings: &str) -> Self {
+        self.access_log = Some(settings.to_owned());
+        self
+    }
+
     /// Sets an environment variable of the process.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets the process have so many file descriptors and no more.
+    #[must_use]
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
         self
     }
 
@@ -76,6 +110,17 @@ impl Setup {
             admin: (Ipv4Addr::LOCALHOST, ports::free()?).into(),
         };
         Gateway::start(self, Arc::new(place), "gateway.yaml", &[]).await
+    }
+}
+
+impl Setup {
+    /// The binary, within its bounds.
+    fn command(&self) -> Command {
+        let Some(most) = self.descriptors else { return Command::new(&self.binary) };
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" \"$@\""));
+        command.arg(&self.binary);
+        command
     }
 }
 
@@ -103,7 +148,7 @@ impl Gateway {
     ) -> Result<Self> {
         let file = place.folder.path().join(file);
         write(&file, &render(&setup, &place, &setup.config))?;
-        let mut command = Command::new(&setup.binary);
+        let mut command = setup.command();
         command.arg("run").arg(&file).args(arguments).current_dir(place.folder.path());
         command.envs(setup.environment.iter().map(|(name, value)| (name, value)));
         let process = Process::spawn("gateway", command, &file.with_extension("log"))?;
@@ -116,23 +161,31 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Starts a second process that takes over the sockets of this one once this one is told
-    /// to let go (`SIGQUIT`). It runs `config` from a file of its own.
+    /// Starts a second process that takes the place of this one. It runs `config` from a file of
+    /// its own.
     pub async fn successor(&self, config: &str) -> Result<Self> {
-        let setup = Setup { config: config.to_owned(), ..self.setup.clone() };
-        Self::start(setup, Arc::clone(&self.place), "successor.yaml", &["--upgrade"]).await
+        self.succeeded_by(self.setup.clone().config(config)).await
     }
 
-    /// Waits until a [`successor`](Gateway::successor) waits for the sockets; from here on its
-    /// predecessor may be told to hand them over.
-    pub async fn waits_for_sockets(&self) -> Result<()> {
-        let socket = self.place.folder.path().join(UPGRADE_SOCKET).display().to_string();
-        wait::until("the successor to wait for the sockets", async || {
-            // Connecting would be taken for the hand-over, so the kernel is asked.
-            let table = std::fs::read_to_string("/proc/net/unix").ok()?;
-            table.lines().any(|line| line.ends_with(&socket)).then_some(())
-        })
-        .await
+    /// The same, with other settings than configuration too.
+    pub async fn succeeded_by(&self, setup: Setup) -> Result<Self> {
+        // Each has a file and a log of its own, however many there are.
+        let file = format!("successor-{}.yaml", ports::free()?);
+        Self::start(setup, Arc::clone(&self.place), &file, &["--upgrade"]).await
+    }
+
+    /// Runs `tidegate upgrade` for this gateway with another binary; what came of it.
+    pub async fn upgrade(&self, binary: &Path, more: &[&str]) -> Result<std::process::Output> {
+        let mut command = Command::new(&self.setup.binary);
+        command.arg("upgrade").arg(&self.file).arg("--binary").arg(binary).args(more);
+        command.current_dir(self.place.folder.path()).kill_on_drop(true);
+        Ok(wait::within("an upgrade", command.output()).await??)
+    }
+
+    /// The folder that the process runs in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.place.folder.path()
     }
 
     /// Where clients connect.
@@ -295,16 +348,19 @@ pub(crate) async fn is_ready(admin: SocketAddr) -> bool {
 /// The whole configuration file.
 fn render(setup: &Setup, place: &Place, config: &str) -> String {
     let folder = place.folder.path().display();
+    let log = format!("path: {folder}/{ACCESS_LOG}");
+    let log = setup.access_log.as_ref().unwrap_or(&log);
     let grace = if setup.server.contains("gracePeriod:") { "" } else { "  gracePeriod: 10s\n" };
     format!(
         "server:\n  threads: 2\n  upgradeSocket: {folder}/{UPGRADE_SOCKET}\n{grace}{server}\
-         listeners:\n  - name: main\n    address: {address}\n{listener}\
+         listeners:\n  - name: main\n    address: {address}\n{listener}{beside}\
          admin:\n  address: {admin}\n{operators}\
-         accessLog:\n  path: {folder}/{ACCESS_LOG}\n\
+         accessLog: {{{log}}}\n\
          {config}\n",
         server = setup.server,
         address = place.address,
         listener = setup.listener,
+        beside = setup.beside,
         admin = place.admin,
         operators = setup.admin,
     )

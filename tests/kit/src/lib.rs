@@ -49,7 +49,7 @@ pub use manual::{Exchange, ManualOrigin};
 pub use murmur3::murmur3_32;
 pub use origin::{Habit, Origin, RawOrigin, Seen, Speaks, Step, Taken, WireOrigin};
 pub use postgres::Postgres;
-pub use process::{Exit, Process};
+pub use process::{Exit, Process, Stray};
 pub use redis::{Redis, RedisOptions, Reply};
 pub use redis_fleet::{MASTER, RedisCluster, RedisSentinel};
 pub use rustix::process::Signal;

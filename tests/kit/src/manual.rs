@@ -13,9 +13,9 @@ pub struct ManualOrigin {
     address: SocketAddr,
 }
 
-/// A connection from the gateway, with the header of its request read.
+/// A connection from the gateway.
 pub struct Exchange {
-    /// The header as it came, with the empty line.
+    /// The header as it came, with the empty line; empty where it was not read.
     pub head: String,
     stream: TcpStream,
     /// What was read beyond the header.
@@ -36,11 +36,16 @@ impl ManualOrigin {
         self.address
     }
 
-    /// Takes the next connection and reads the header of its request.
-    pub async fn request(&self) -> Result<Exchange> {
+    /// Takes the next connection, of which nothing has been read.
+    pub async fn connection(&self) -> Result<Exchange> {
         let (stream, _) = wait::within("a connection", self.listener.accept()).await??;
         stream.set_nodelay(true)?;
-        let mut exchange = Exchange { head: String::new(), stream, buffer: Vec::new() };
+        Ok(Exchange { head: String::new(), stream, buffer: Vec::new() })
+    }
+
+    /// Takes the next connection and reads the header of its request.
+    pub async fn request(&self) -> Result<Exchange> {
+        let mut exchange = self.connection().await?;
         let head = exchange.until("\r\n\r\n").await?;
         exchange.head = head;
         Ok(exchange)

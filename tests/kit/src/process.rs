@@ -16,6 +16,45 @@ pub struct Process {
     log: PathBuf,
 }
 
+/// A process that something else has started; dropping it kills it.
+pub struct Stray(Pid);
+
+impl Stray {
+    /// The process with this id.
+    pub fn new(id: i32) -> Result<Self> {
+        Pid::from_raw(id).map(Self).context("process id")
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub const fn id(&self) -> i32 {
+        self.0.as_raw_nonzero().get()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.0, signal).context("signal")
+    }
+
+    /// Waits for its end; whoever it belongs to may not have taken notice yet.
+    pub async fn exit(&self) -> Result<()> {
+        let stat = format!("/proc/{}/stat", self.id());
+        wait::until("the end of a process", async || {
+            let state = std::fs::read_to_string(&stat).unwrap_or_default();
+            let state = state.rsplit(')').next().unwrap_or_default().trim_start().to_owned();
+            (state.is_empty() || state.starts_with('Z')).then_some(())
+        })
+        .await
+    }
+}
+
+impl Drop for Stray {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = kill_process(self.0, Signal::KILL);
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -28,9 +67,15 @@ pub enum Exit {
 impl Process {
     /// Starts a command; everything that it writes goes to the file `log`.
     pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self> {
+        command.stdin(Stdio::null());
+        Self::spawn_as_it_is(name, command, log)
+    }
+
+    /// The same with the standard input that the command has.
+    pub fn spawn_as_it_is(name: &str, mut command: Command, log: &Path) -> Result<Self> {
         let file = File::create(log).context("log file")?;
         let twin = file.try_clone().context("log file")?;
-        command.stdin(Stdio::null()).stdout(file).stderr(twin).kill_on_drop(true);
+        command.stdout(file).stderr(twin).kill_on_drop(true);
         let child = command
             .spawn()
             .context(format_args!("start {}", command.as_std().get_program().display()))?;
