@@ -125,6 +125,8 @@ DEB_BUILT := $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(DEB_PROFILE)),
 # For development what `make build` has built anyway; on its own the package has other features.
 DEB_BUILD ?= cargo build --profile $(DEB_PROFILE) \
 	$(if $(filter dev,$(DEB_PROFILE)),$(WORKSPACE),--package tidegate --bin tidegate)
+# A gateway that is there already, such as that of `make release-pgo`:
+#   make deb DEB_BUILD='cp target/pgo/tidegate target/release/tidegate'
 # Further words for cargo-deb, such as `--deb-version 1.2.3-1`.
 DEB_WORDS ?=
 
@@ -180,7 +182,8 @@ soak: setup release ## Ten minutes at saturation with reloads (SOAK_SECONDS for 
 	cargo build --release --package tidegate-loadtest --bins
 	$(BUILT_RELEASE)/soak
 
-# Strict: a request that fails for any reason fails the run.
+# A request that fails fails the run. One that finds its kept connection ended is asked once more on a new
+# one, as clients do, and counted as such.
 upgrades: setup ## Ten upgrades in a row under 1,000 mixed requests a second (UPGRADES, RATE): none may fail
 	cargo build --profile profiling --package tidegate --package tidegate-loadtest \
 		--bin tidegate --bin upgrades

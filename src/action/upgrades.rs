@@ -99,7 +99,9 @@ impl Upgrade {
         line.as_bytes().trim_ascii().eq_ignore_ascii_case(self.0.as_bytes())
     }
 
-    fn is_websocket(&self) -> bool {
+    /// Whether the protocol is that of RFC 6455.
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
         self.0 == "websocket"
     }
 }

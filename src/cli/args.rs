@@ -98,9 +98,9 @@ pub(super) struct UpgradeArgs {
     /// The new binary; without it, the one that this command is.
     #[arg(long, value_name = "PATH")]
     pub(super) binary: Option<PathBuf>,
-    /// How long the new process may take to serve; `server.upgradeTimeout` holds as well.
-    #[arg(long, value_name = "SPAN", default_value = "60s")]
-    pub(super) timeout: String,
+    /// How long the new process may take to serve. Without it `server.upgradeTimeout`.
+    #[arg(long, value_name = "SPAN")]
+    pub(super) timeout: Option<String>,
 }
 
 #[derive(Debug, Args)]

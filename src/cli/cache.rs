@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::{CacheCommand, ExplainArgs, PurgeArgs, ShowArgs, WhyArgs};
 use super::client::{Client, Method};
-use super::store::table;
+use super::page::{at, facts, table, text};
 use super::{done, explain};
 
 pub(super) fn cache(command: &CacheCommand) -> ExitCode {
@@ -67,7 +67,7 @@ fn show(args: &ShowArgs) -> Result<String, String> {
     if args.running.json {
         return Ok(format!("{told:#}\n"));
     }
-    let mut page = facts(&told);
+    let mut page = members(&told);
     let routes = at(&told, "routes").as_array();
     if let Some(routes) = routes.filter(|routes| !routes.is_empty()) {
         let row = |route: &Value| {
@@ -120,7 +120,7 @@ fn why(args: &WhyArgs) -> Result<String, String> {
     let mut page = table(&empty, &rows).trim_start().to_owned();
     if let Some(entry) = entry.as_ref().filter(|entry| !entry.is_null()) {
         page.push('\n');
-        page.push_str(&facts(entry));
+        page.push_str(&members(entry));
     }
     Ok(page)
 }
@@ -181,31 +181,10 @@ fn entry_of(key: &str) -> Result<String, String> {
 }
 
 /// The plain members of an object, one a line.
-fn facts(object: &Value) -> String {
+fn members(object: &Value) -> String {
     let members = object.as_object().into_iter().flatten();
     let shown = members.filter(|(name, _)| *name != "routes");
-    let rows: Vec<Vec<String>> =
-        shown.map(|(name, value)| vec![name.clone(), text(value)]).collect();
-    match rows.split_first() {
-        Some((first, rest)) => {
-            let first: Vec<&str> = first.iter().map(String::as_str).collect();
-            table(&first, rest)
-        }
-        None => String::new(),
-    }
-}
-
-fn at<'a>(object: &'a Value, key: &str) -> &'a Value {
-    object.get(key).unwrap_or(&Value::Null)
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
-    }
+    facts(&shown.map(|(name, value)| (name, text(value))).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::args::{DrillArgs, ExplainArgs};
 use super::client::{Client, Method, reachable};
-use super::store::table;
+use super::page::table;
 use super::{done, err, explain, out};
 use crate::clock;
 use crate::drill::Point;
@@ -164,8 +164,9 @@ impl<'a> Scene<'a> {
             let asking = scope.spawn(move || self.prober.ask_for(length));
             std::thread::sleep(length.saturating_sub(began.elapsed()));
             let second = self.read(alarms.0);
-            (asking.join().unwrap_or_default(), second)
+            (asking.join().ok(), second)
         });
+        let during = during.ok_or("asking ended by a defect: nothing was learnt\n")?;
         std::thread::sleep(self.length.saturating_sub(began.elapsed()));
         self.is_over(point)?;
         let (after, back) = self.wait_until_back(&before);

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::args::{CreateKey, Expiry, KeysCommand, ListKeys, OneKey, RotateKey};
-use super::store::{Store, failed, is_writable, now, run, table, written};
+use super::page::table;
+use super::store::{Store, failed, is_writable, now, run, written};
 use super::{err, out};
 use crate::auth::{Happened, Issued, KeyFilter, KeyRecord, NewKey, Purge, StoredKey};
 

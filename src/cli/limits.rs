@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::args::{LimitsArgs, LimitsCommand, OneCounter, Running};
 use super::client::{Client, Method};
 use super::done;
-use super::store::table;
+use super::page::{at, facts, table, text};
 use crate::limit::script::KEY_VERSION;
 
 pub(super) fn limits(args: &LimitsArgs) -> ExitCode {
@@ -160,32 +160,6 @@ fn items(list: &Value) -> impl Iterator<Item = &Value> {
 fn words(list: &Value, between: &str) -> String {
     let words: Vec<String> = items(list).map(text).collect();
     if words.is_empty() { "-".to_owned() } else { words.join(between) }
-}
-
-/// A member of an object; null where there is none.
-fn at<'a>(object: &'a Value, key: &str) -> &'a Value {
-    object.get(key).unwrap_or(&Value::Null)
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Names and values, one a line.
-fn facts(rows: &[(&str, String)]) -> String {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect();
-    match rows.split_first() {
-        Some((first, rest)) => {
-            let first: Vec<&str> = first.iter().map(String::as_str).collect();
-            table(&first, rest)
-        }
-        None => String::new(),
-    }
 }
 
 #[cfg(test)]

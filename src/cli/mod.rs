@@ -14,6 +14,7 @@ mod generate;
 mod headers;
 mod keys;
 mod limits;
+mod page;
 mod reload;
 mod render;
 mod run;

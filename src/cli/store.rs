@@ -153,44 +153,9 @@ pub(super) const fn is_writable(unix_seconds: u64) -> bool {
     unix_seconds <= LAST_SECOND
 }
 
-/// Columns for people. What a database holds may have been written by anybody, so that control
-/// characters are shown, not obeyed.
-pub(super) fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
-    let safe = |cell: &str| -> String {
-        let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-        cell.chars().map(one).collect()
-    };
-    let titles: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();
-    let lines: Vec<Vec<String>> = std::iter::once(&titles)
-        .chain(rows)
-        .map(|row| row.iter().map(|cell| safe(cell)).collect())
-        .collect();
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..titles.len()).map(width).collect();
-    let mut page = String::new();
-    for line in &lines {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        let text = cells.collect::<Vec<_>>().join("  ");
-        page.push_str(text.trim_end());
-        page.push('\n');
-    }
-    page
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_line_up_and_obey_nobody() {
-        let rows =
-            [vec!["ä".to_owned(), "1".to_owned()], vec!["b\u{1b}[2J".to_owned(), String::new()]];
-        let page = table(&["NAME", "N"], &rows);
-        assert_eq!(page, "NAME        N\nä           1\nb\\u{1b}[2J\n");
-    }
 
     #[test]
     fn every_time_can_be_shown() {

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::args::{SetTenant, Stored, TenantsCommand};
-use super::store::{Store, failed, now, run, table, written};
+use super::page::table;
+use super::store::{Store, failed, now, run, written};
 use super::{err, out};
 use crate::auth::Purge;
 

@@ -14,6 +14,9 @@ use crate::server;
 /// Between two looks at whether a check is done.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long the new binary may take to judge the configuration where no time was stated.
+const CHECK: Duration = Duration::from_mins(1);
+
 pub(super) fn upgrade(args: &UpgradeArgs) -> ExitCode {
     match replace(args) {
         Ok(pid) => {
@@ -28,22 +31,34 @@ pub(super) fn upgrade(args: &UpgradeArgs) -> ExitCode {
 }
 
 fn replace(args: &UpgradeArgs) -> Result<i32, String> {
-    let timeout = humantime::parse_duration(&args.timeout)
-        .map_err(|error| format!("--timeout {}: {error}", args.timeout))?;
-    let until = clock::now().tick.instant() + timeout;
+    let stated = args.timeout.as_deref().map(|text| {
+        let span = humantime::parse_duration(text).map_err(|error| error.to_string());
+        let span = span.and_then(|span| {
+            let is_possible = span <= server::TIMEOUT_MAX;
+            is_possible.then_some(span).ok_or_else(|| "at most 24h".to_owned())
+        });
+        span.map_err(|why| format!("--timeout {text}: {why}"))
+    });
+    let stated = stated.transpose()?;
+    let begun = clock::now().tick.instant();
     let program = program(args.binary.as_deref())?;
-    check(&program, &args.file, until)?;
+    check(&program, &args.file, begun + stated.unwrap_or(CHECK))?;
     err(&format!("{} accepts {}\n", program.display(), args.file.display()));
     // What is wrong with it for this binary has been right for the new one.
     let Some(config) = load_file(&args.file).config else {
         return Err(format!("{}: cannot be read", args.file.display()));
     };
     let socket = config.server.upgrade_socket;
-    let left = until.saturating_duration_since(clock::now().tick.instant());
+    // A time that was stated is for all of it.
+    let left = match stated {
+        Some(whole) => (begun + whole).saturating_duration_since(clock::now().tick.instant()),
+        None => config.server.upgrade_timeout.get(),
+    };
     server::replace(Path::new(&socket), &program, left, |line| err(&format!("{line}\n")))
 }
 
 /// The binary as it was named, and not what links lead to: the next upgrade may lead elsewhere.
+/// Without a name it is this one, wherever it is.
 fn program(named: Option<&Path>) -> Result<PathBuf, String> {
     let program = match named {
         Some(named) => std::path::absolute(named),

@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::clock;
 use crate::model::{Resolved, load_file};
 
 /// The configuration file and the files it names, as they were when they were read.
@@ -46,12 +49,38 @@ impl References {
         load_file(&self.file).sha256 == self.sha256 && self.named.iter().all(same)
     }
 
+    /// Waits until the files hold the same for so long, and at most `longest`. Blocks the thread.
+    pub fn settle(&self, quiet: Duration, longest: Duration) {
+        until_same(|| self.contents(), quiet, longest);
+    }
+
+    /// What the files hold at this moment; nothing for one that cannot be read.
+    fn contents(&self) -> Vec<Option<[u8; 32]>> {
+        let named = self.named.keys().map(Path::new);
+        let digest = |path: &Path| std::fs::read(path).ok().map(|b| Sha256::digest(b).into());
+        named.chain([self.file.as_path()]).map(digest).collect()
+    }
+
     /// The entries of folders whose change may mean that a file has another content: the file
     /// itself, and every symbolic link on the way to it.
     #[must_use]
     pub fn places(&self) -> BTreeSet<PathBuf> {
         let named = self.named.keys().map(Path::new);
         named.chain([self.file.as_path()]).flat_map(places).collect()
+    }
+}
+
+/// Looks until two looks, `quiet` apart, find the same, and for `longest` at most.
+fn until_same<T: PartialEq>(mut look: impl FnMut() -> T, quiet: Duration, longest: Duration) {
+    let began = clock::now().tick;
+    let mut before = look();
+    while clock::now().tick.since(began) < longest {
+        thread::sleep(quiet);
+        let now = look();
+        if now == before {
+            return;
+        }
+        before = now;
     }
 }
 
@@ -122,6 +151,18 @@ mod tests {
         }
         let file = folder.join("gateway.yaml");
         References::of(&file, &load_file(&file).sha256, &resolved)
+    }
+
+    /// A file that is being written is not taken for whole.
+    #[test]
+    fn what_changes_is_looked_at_again() {
+        let (quiet, longest) = (Duration::from_millis(1), Duration::from_mins(1));
+        let mut seen = vec![4, 3, 3, 2, 1];
+        until_same(|| seen.pop(), quiet, longest);
+        assert_eq!(seen, [4], "3 was the same twice");
+        let mut other = 0;
+        until_same(|| (other += 1, other), quiet, Duration::from_millis(20));
+        assert!(other > 1, "what never rests is not waited for");
     }
 
     #[test]

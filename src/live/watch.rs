@@ -49,7 +49,7 @@ impl Watch {
         // A file may have changed since it was read, before anybody watched: look once.
         let _ = sender.try_send(());
         let mut places = Places::new(sender)
-            .inspect_err(|error| tracing::warn!(%error, "files are not watched, SIGHUP reloads"))
+            .inspect_err(|error| tracing::warn!(%error, "files are not watched, only looked at"))
             .ok();
         if let Some(places) = &mut places {
             places.follow(live.tried().places());
@@ -175,6 +175,10 @@ fn reload_now(live: &Live, cause: Cause) -> Option<Outcome> {
     if cause != Cause::Told && live.tried().are_unchanged() {
         return None;
     }
+    if cause == Cause::Look {
+        // Found by looking: whoever writes it may not have finished.
+        live.tried().settle(QUIET, UNREST);
+    }
     Some(live.reload(clock::now()).map_err(NotReloaded::Refused))
 }
 
@@ -217,7 +221,11 @@ impl Places {
         }
         for folder in &folders {
             if let Err(error) = self.watcher.watch(folder, RecursiveMode::NonRecursive) {
-                tracing::debug!(folder = %folder.display(), %error, "a folder is not watched");
+                let is_new = !self.folders.contains(folder);
+                let folder = folder.display();
+                if is_new {
+                    tracing::warn!(%folder, %error, "a folder is not watched, only looked at");
+                }
             }
         }
         self.folders = folders;

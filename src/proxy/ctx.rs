@@ -198,7 +198,6 @@ impl RequestCtx {
         self.watched.as_ref()?.violation()
     }
 
-    /// The fault, where the request is not served.
     /// Whether its client is told the keys of kept answers.
     pub(super) fn sees_cache_key(&self) -> bool {
         let known = &self.snapshot.cache_key_visible_to;

@@ -7,12 +7,13 @@ use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::{RequestCtx, caching, grpc};
-use crate::action::Answer;
+use crate::action::{Answer, Upgrade};
 use crate::edge::X_REQUEST_ID;
 use crate::fault::{Fault, Reject, problem_body};
 use crate::live::Live;
 use crate::shape;
 use crate::telemetry::InFlight;
+use crate::wire::Other;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -35,6 +36,10 @@ pub(super) async fn send(live: &Live, session: &mut Session, ctx: &mut RequestCt
     let begun = |response: &ResponseHeader| !response.status.is_informational();
     if session.response_written().is_some_and(begun) || session.was_upgraded() {
         grpc::end(session, &reject).await;
+        if session.was_upgraded() {
+            // Pingora just drops it. What the service said last is on its way.
+            session.as_downstream_mut().shutdown().await;
+        }
         return;
     }
     if ctx.violation().is_some() {
@@ -142,7 +147,8 @@ pub(super) fn pass_on(
 ) {
     let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
     if let Some(watched) = ctx.watched.as_ref().filter(|_| switches) {
-        watched.tunnel();
+        let websocket = ctx.upgrade.as_ref().is_some_and(Upgrade::is_websocket);
+        watched.tunnel(if websocket { Other::WebSocket } else { Other::Unknown });
         ctx.tunnel = Some(InFlight::enter(&live.metrics.tunnels));
     }
     if response.status.is_informational() && !switches {

@@ -4,12 +4,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::wire::Farewell;
+
 /// The connections of the data plane.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
     open: AtomicUsize,
     young: AtomicUsize,
+    shared: AtomicUsize,
     over: AtomicBool,
+    /// What ends those of them that carry another protocol.
+    pub(super) farewell: Arc<Farewell>,
 }
 
 impl Arrivals {
@@ -17,7 +22,7 @@ impl Arrivals {
     pub(super) fn enter(self: &Arc<Self>) -> Arrival {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.young.fetch_add(1, Ordering::Relaxed);
-        Arrival { of: Arc::clone(self), is_young: true }
+        Arrival { of: Arc::clone(self), is_young: true, is_shared: false }
     }
 
     /// Nothing is accepted any more.
@@ -39,6 +44,12 @@ impl Arrivals {
     pub(super) fn young(&self) -> usize {
         self.young.load(Ordering::Relaxed)
     }
+
+    /// Connections of HTTP/2. Answers that their clients have not taken yet belong to no request
+    /// any more.
+    pub(super) fn shared(&self) -> usize {
+        self.shared.load(Ordering::Relaxed)
+    }
 }
 
 /// A connection, for as long as it is open.
@@ -46,10 +57,18 @@ impl Arrivals {
 pub(super) struct Arrival {
     of: Arc<Arrivals>,
     is_young: bool,
+    is_shared: bool,
 }
 
 impl Arrival {
-    /// Its first request has been served, or its protocol ends it in good order by itself.
+    /// It speaks HTTP/2, which ends it in good order by itself.
+    pub(super) fn share(&mut self) {
+        self.of.shared.fetch_add(1, Ordering::Relaxed);
+        self.is_shared = true;
+        self.settle();
+    }
+
+    /// Its first request has been served.
     pub(super) fn settle(&mut self) {
         if std::mem::take(&mut self.is_young) {
             self.of.young.fetch_sub(1, Ordering::Relaxed);
@@ -60,6 +79,9 @@ impl Arrival {
 impl Drop for Arrival {
     fn drop(&mut self) {
         self.settle();
+        if self.is_shared {
+            self.of.shared.fetch_sub(1, Ordering::Relaxed);
+        }
         self.of.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -77,9 +99,12 @@ mod tests {
         one.settle();
         assert_eq!((arrivals.open(), arrivals.young()), (2, 1));
         drop(other);
-        assert_eq!((arrivals.open(), arrivals.young()), (1, 0));
-        drop(one);
-        assert_eq!((arrivals.open(), arrivals.young()), (0, 0));
+        assert_eq!((arrivals.open(), arrivals.young(), arrivals.shared()), (1, 0, 0));
+        let mut shared = arrivals.enter();
+        shared.share();
+        assert_eq!((arrivals.open(), arrivals.young(), arrivals.shared()), (2, 0, 1));
+        drop((one, shared));
+        assert_eq!((arrivals.open(), arrivals.young(), arrivals.shared()), (0, 0, 0));
         assert!(arrivals.are_expected());
         arrivals.end();
         assert!(!arrivals.are_expected());

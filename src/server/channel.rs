@@ -10,14 +10,17 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::clock;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use rustix::process::{Pid, geteuid};
+use rustix::process::{Pid, Uid, geteuid};
 use serde::{Deserialize, Serialize};
+
+use crate::clock;
 
 /// Descriptors in one message; the kernel takes 253 at most.
 pub(super) const DESCRIPTORS_MAX: usize = 64;
@@ -100,12 +103,20 @@ impl Channel {
     /// `NotFound` or `ConnectionRefused` where nobody listens; `PermissionDenied` where somebody
     /// else does.
     pub(super) fn connect(socket: &Path) -> io::Result<Self> {
+        Self::accepted(UnixStream::connect(socket)?)
+    }
+
+    /// Connects to whoever is there, if this is root: root may give orders to anybody's gateway,
+    /// but takes no sockets from it.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn connect_to_order(socket: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
-        // Root may ask anybody's gateway; anybody's gateway may not pretend to be root's.
         Self::with(stream, |uid| uid == geteuid() || uid.is_root() || geteuid().is_root())
     }
 
-    /// A connection that somebody has made.
+    /// A connection that somebody has made, or that this process has.
     ///
     /// # Errors
     /// `PermissionDenied` where that is neither this user nor root.
@@ -113,16 +124,19 @@ impl Channel {
         Self::with(stream, |uid| uid == geteuid() || uid.is_root())
     }
 
-    fn with(
-        stream: UnixStream,
-        is_trusted: impl Fn(rustix::process::Uid) -> bool,
-    ) -> io::Result<Self> {
-        let peer = rustix::net::sockopt::socket_peercred(&stream)?;
-        if !is_trusted(peer.uid) {
-            let who = format!("user {} is at the other end", peer.uid.as_raw());
+    fn with(stream: UnixStream, is_trusted: impl Fn(Uid) -> bool) -> io::Result<Self> {
+        // By `nix`, because the number is 0 where the other end is in a namespace of its own.
+        let peer = getsockopt(&stream, PeerCredentials)?;
+        let uid = Uid::from_raw(peer.uid());
+        if !is_trusted(uid) {
+            let who = format!("user {} is at the other end", uid.as_raw());
             return Err(io::Error::new(ErrorKind::PermissionDenied, who));
         }
-        Ok(Self { stream, peer: peer.pid })
+        let pid = Pid::from_raw(peer.pid()).ok_or_else(|| {
+            let why = "the other end is a process of another namespace";
+            io::Error::new(ErrorKind::PermissionDenied, why)
+        })?;
+        Ok(Self { stream, peer: pid })
     }
 
     /// The process at the other end.

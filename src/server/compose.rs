@@ -21,6 +21,7 @@ use super::{activation, takeover};
 use crate::admin::Admin;
 use crate::live::Live;
 use crate::model::{self, Config};
+use crate::wire::Speaks;
 
 /// How a process starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,10 @@ const READ_BUFFER: usize = 4096;
 /// Write buffer of a connection: an answer whose header and body fit goes out in one system
 /// call. With Pingora's 1460 bytes an ordinary answer of 1 KiB with quota headers takes two.
 const WRITE_BUFFER: usize = 4096;
+
+/// Write buffer of a connection of a listener that speaks HTTP/2: answers of several streams go
+/// out together.
+const WRITE_BUFFER_SHARED: usize = 16 * 1024;
 
 /// Tries that Pingora allows a request at all; routes set their own, lower number. Never 0: that
 /// closes connections without an answer.
@@ -83,7 +88,8 @@ pub fn run(live: &Arc<Live>, config: &Config, start: Start) -> std::io::Result<(
     server.add_service(Beating { service, pulse });
     let table = process.table_of_operators().inspect_err(given_up)?;
     server.add_service(gate.guard(admin(live, config), table, Some(process.stop.admin())));
-    server.add_service(background_service("upkeep", Upkeep::new(Arc::clone(live))));
+    let upkeep = Upkeep::new(Arc::clone(live), Arc::clone(&process.ears));
+    server.add_service(background_service("upkeep", upkeep));
     let signals = process.signals();
     match predecessor {
         Some(predecessor) => takeover::begin(process, gate, predecessor)?,
@@ -131,12 +137,13 @@ fn conf(settings: &model::Server, shares: Shares) -> ServerConf {
 fn admin(live: &Arc<Live>, config: &Config) -> Service<Admin> {
     let mut service = Service::new("admin".to_owned(), Admin::new(Arc::clone(live)));
     service.threads = Some(1);
-    service.add_listener(listen_on(&config.admin.address));
+    service.add_listener(listen_on(&config.admin.address, Speaks::Http1));
     service
 }
 
 /// Pingora's settings of a listener; the socket itself is there already.
-pub(super) fn listen_on(address: &str) -> ListenerConfig {
+pub(super) fn listen_on(address: &str, speaks: Speaks) -> ListenerConfig {
+    let write = if speaks.http2() { WRITE_BUFFER_SHARED } else { WRITE_BUFFER };
     let mut options = TcpSocketOptions::default();
     options.tcp_keepalive = Some(pingora::protocols::TcpKeepalive {
         idle: Duration::from_mins(1),
@@ -147,5 +154,5 @@ pub(super) fn listen_on(address: &str) -> ListenerConfig {
     });
     ListenerConfig::tcp(address)
         .tcp_socket_options(options)
-        .l4_buffer(L4BufferSettings::default().read(READ_BUFFER).write(WRITE_BUFFER))
+        .l4_buffer(L4BufferSettings::default().read(READ_BUFFER).write(write))
 }

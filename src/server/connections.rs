@@ -95,7 +95,8 @@ impl Connections {
             http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
         }
         let tls = connection.tls;
-        let mut guard = Guard::new(stream, connection, Arc::clone(rules), place);
+        let farewell = Arc::clone(&self.arrivals.farewell);
+        let mut guard = Guard::new(stream, connection, Arc::clone(rules), place, farewell);
         if !tls && rules.speaks == Speaks::Both {
             http2 = guard.detect_http2().await.ok()?;
         }
@@ -157,7 +158,7 @@ impl ServerApp for Connections {
         let guard = Box::new(guard);
         if speaks == Speaks::Http2 {
             // It is told to go and sends what it has begun before it does.
-            arrival.settle();
+            arrival.share();
             let app = Arc::new(Http2::new(Arc::clone(&self.proxy), guard.rules()));
             return app.process_new(guard, shutdown).await;
         }

@@ -32,6 +32,9 @@ const CALLERS_MAX: usize = 8;
 /// How long a caller may take to say what it wants.
 const FIRST_WORD: Duration = Duration::from_secs(5);
 
+/// How long a new process that serves may take until all that is its own is in its place.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// The desk of a process.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -199,6 +202,13 @@ impl Desk {
         let pid = pid.as_raw_nonzero().get();
         tracing::info!(pid, version, "a new process takes over the listening sockets");
         let outcome = self.exchange(channel, order);
+        if outcome == Outcome::Done {
+            self.close();
+            self.stop.hand_over();
+            // It hangs up when the service manager knows it and the upgrade socket is its own:
+            // this process, as long as it waits, does not leave before.
+            let _ = channel.hear(Some(clock::now().tick.instant() + SETTLE));
+        }
         self.conclude(pid, outcome, order.is_some());
         Ok(())
     }
@@ -228,7 +238,9 @@ impl Desk {
             return Outcome::Unclear(format!("it takes no sockets: {error}"));
         }
         let heard = channel.hear(Some(until));
-        if clock::now().tick.instant() >= until {
+        // Who serves is not sent away for being late.
+        let serves = matches!(heard, Ok((Message::Ready, _)));
+        if !serves && clock::now().tick.instant() >= until {
             let outcome = Outcome::TimedOut(patience);
             let refused = Message::Refused { why: outcome.why() };
             // It may be gone as well.
@@ -264,20 +276,13 @@ impl Desk {
         Ok(())
     }
 
-    /// Notes how an upgrade went; where the new process serves, this one goes.
+    /// Notes how an upgrade went.
     fn conclude(&self, pid: i32, outcome: Outcome, is_ordered: bool) {
         self.note(pid, &outcome);
-        let is_done = outcome == Outcome::Done;
-        {
-            let mut state = self.state.lock();
-            state.taker = None;
-            state.leaving |= is_done;
-            if is_ordered {
-                state.ended = Some(outcome);
-            }
-        }
-        if is_done {
-            self.stop.hand_over();
+        let mut state = self.state.lock();
+        state.taker = None;
+        if is_ordered {
+            state.ended = Some(outcome);
         }
     }
 

@@ -25,8 +25,12 @@ const LOOK: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_millis(200);
 
 /// How long connections that nobody uses are kept, so that a client that is about to send on one
-/// of them is answered, and told to open another. Those of HTTP/2 end by themselves before.
+/// of them is answered, and told to open another. Those of HTTP/2 end by themselves.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long connections of HTTP/2 on which nothing is under way may take to end: for clients to
+/// take the ends of their answers, which the gateway or the kernel still holds.
+const TAKE: Duration = Duration::from_secs(10);
 
 /// How long a connection may take to show its first request, the TLS handshake included.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
@@ -34,6 +38,14 @@ const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// How long is waited for things that take no time: for the last connection to be accepted, for an
 /// order to be answered, for leases to be returned.
 const SHORTLY: Duration = Duration::from_secs(2);
+
+/// How long a process that is idle waits until the answers that it has stored last are shared:
+/// long enough for a Redis that answers.
+const SHARE: Duration = Duration::from_secs(1);
+
+/// How long tunnels may take to end once their grace is over: for the client to be told, and to
+/// answer.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What is under way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,10 +56,14 @@ struct Seen {
     tunnels: usize,
     /// Connections that have had no request served yet.
     young: usize,
+    /// Connections of HTTP/2: they end when their clients have taken what there was for them.
+    shared: usize,
     /// Open connections.
     open: usize,
     /// What takes no time is not done yet.
     unfinished: bool,
+    /// Stored answers are not in Redis yet.
+    unshared: bool,
 }
 
 /// When to leave.
@@ -77,6 +93,10 @@ impl Course {
             return false;
         }
         let idle = now.since(self.idle_since);
+        let taken = seen.shared == 0 || idle >= TAKE.min(self.grace);
+        if !taken || (seen.unshared && idle < SHARE) {
+            return false;
+        }
         let cut_off = seen.requests + seen.tunnels > 0;
         cut_off || idle >= LINGER || (seen.open == 0 && idle >= QUIET)
     }
@@ -117,12 +137,23 @@ impl ExitWhenIdle {
         }
         let Seen { requests, tunnels, open, .. } = self.look();
         tracing::info!(requests, tunnels, open, "drained, leaving");
+        self.end_tunnels();
         self.live.access_log.close();
         // A successor has written its own.
         if let Some(pid_file) = self.pid_file.get().filter(|_| !self.stop.is_handed_over()) {
             pid_file.remove();
         }
         std::process::exit(0);
+    }
+
+    /// Ends the tunnels that are left. Those that cannot be ended in good order, because a client
+    /// or a service takes nothing, are cut off.
+    fn end_tunnels(&self) {
+        self.arrivals.farewell.say();
+        let began = clock::now().tick;
+        while self.look().tunnels > 0 && clock::now().tick.since(began) < FAREWELL {
+            thread::sleep(LOOK);
+        }
     }
 
     fn look(&self) -> Seen {
@@ -133,10 +164,12 @@ impl ExitWhenIdle {
             requests: count(&metrics.in_flight).saturating_sub(tunnels),
             tunnels,
             young: self.arrivals.young(),
+            shared: self.arrivals.shared(),
             open: self.arrivals.open(),
             unfinished: self.arrivals.are_expected()
                 || self.desk.callers() > 0
                 || !self.live.limiter.has_left(),
+            unshared: self.live.cache.tiered.is_behind(),
         }
     }
 }
@@ -173,9 +206,24 @@ mod tests {
         let both = Seen { requests: 1, tunnels: 1, open: 2, ..Seen::default() };
         assert_eq!(after(both), 60_000, "a tunnel keeps requests");
         assert_eq!(leaves_after(WEBSOCKETS, GRACE, both), 60_000);
+        let shared = Seen { shared: 1, open: 1, ..Seen::default() };
+        assert_eq!(after(shared), 10_000);
+        assert_eq!(leaves_after(Duration::from_secs(3), WEBSOCKETS, shared), 3_000);
         // What was there and will not go: the process is quiet from then on.
         assert_eq!(after(Seen { young: 1, open: 1, ..Seen::default() }), 1_999 + 1_000);
         assert_eq!(after(Seen { unfinished: true, ..Seen::default() }), 1_999 + 200);
+    }
+
+    #[test]
+    fn answers_are_shared_before_it_leaves_for_a_second_at_most() {
+        let unshared = Seen { unshared: true, ..Seen::default() };
+        assert_eq!(after(unshared), 1_000);
+        assert_eq!(after(Seen { requests: 1, open: 1, ..unshared }), 29_999 + 1_000);
+        let start = clock::now().tick;
+        let at = |ms| start.plus(Duration::from_millis(ms));
+        let mut course = Course::new(GRACE, WEBSOCKETS, start);
+        assert!(!course.is_over(unshared, at(600)));
+        assert!(course.is_over(Seen::default(), at(601)), "and at once when they are");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod connections;
 mod descriptors;
 mod desk;
 mod drain;
+mod ears;
 mod http2;
 mod lifecycle;
 mod log_files;
@@ -29,4 +30,4 @@ mod stop;
 mod takeover;
 
 pub use compose::{Start, run};
-pub use order::replace;
+pub use order::{TIMEOUT_MAX, replace};

@@ -142,11 +142,13 @@ impl Notify {
             return;
         }
         *phase = Phase::Stopping;
-        let usec = u32::try_from(longest.saturating_add(SPARE).as_micros()).unwrap_or(u32::MAX);
+        // Written out: the library's number ends at 71 minutes, systemd's does not.
+        let usec = longest.saturating_add(SPARE).as_micros();
+        let extend = format!("EXTEND_TIMEOUT_USEC={usec}");
         let status = format!("draining, at most {}", humantime::format_duration(longest));
         self.tell(&[
             NotifyState::Stopping,
-            NotifyState::ExtendTimeoutUsec(usec),
+            NotifyState::Custom(&extend),
             NotifyState::Status(&status),
         ]);
     }

@@ -10,6 +10,9 @@ use crate::clock;
 /// How much longer than the new process may take the answer is waited for.
 const SLACK: Duration = Duration::from_secs(10);
 
+/// Longest time that an order may give a new process.
+pub const TIMEOUT_MAX: Duration = Duration::from_hours(24);
+
 /// Orders the process that listens at this upgrade socket to start `program` in its place, and
 /// waits for the outcome. `progress` hears what happens meanwhile. Gives the id of the new process.
 ///
@@ -21,11 +24,12 @@ pub fn replace(
     timeout: Duration,
     progress: impl Fn(&str),
 ) -> Result<i32, String> {
+    let timeout = timeout.min(TIMEOUT_MAX);
     let until = clock::now().tick.instant() + timeout + SLACK;
     let unheard = |error: io::Error| {
         format!("{}: the running gateway cannot be asked: {error}", socket.display())
     };
-    let channel = Channel::connect(socket).map_err(unheard)?;
+    let channel = Channel::connect_to_order(socket).map_err(unheard)?;
     let old = channel.peer().as_raw_nonzero();
     let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
     let order = Message::Replace { program: program.to_owned(), timeout_ms };

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 
 use super::channel::{Channel, Message};
 use crate::clock;
@@ -21,7 +22,18 @@ const DYING: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Predecessor {
     channel: Channel,
-    life: Option<OwnedFd>,
+    life: Life,
+}
+
+/// What is known of the predecessor's life.
+#[derive(Debug)]
+enum Life {
+    /// The kernel tells when it ends.
+    Watched(OwnedFd),
+    /// It had ended before it could be watched.
+    Over,
+    /// The kernel does not tell (before Linux 5.3, or forbidden by a sandbox).
+    Unknown,
 }
 
 /// How it stands with the predecessor.
@@ -53,10 +65,17 @@ impl Predecessor {
             {
                 return Ok(None);
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                let why = format!("{}: {error}", socket.display());
+                return Err(io::Error::new(error.kind(), why));
+            }
         };
         // Taken before anything is asked: later the number might be another process's.
-        let life = pidfd_open(channel.peer(), PidfdFlags::empty()).ok();
+        let life = match pidfd_open(channel.peer(), PidfdFlags::empty()) {
+            Ok(life) => Life::Watched(life),
+            Err(Errno::SRCH) => Life::Over,
+            Err(_) => Life::Unknown,
+        };
         let version = env!("CARGO_PKG_VERSION").to_owned();
         channel.say(&Message::TakeOver { version })?;
         let until = Some(clock::now().tick.instant() + patience);
@@ -122,10 +141,18 @@ impl Predecessor {
 
     /// Whether it has ended, within this time.
     fn is_dead(&self, wait: Duration) -> bool {
-        // A process without a descriptor had ended before it could be had.
-        let Some(life) = &self.life else { return true };
-        let wait = Timespec::try_from(wait).ok();
-        poll(&mut [PollFd::new(life, PollFlags::IN)], wait.as_ref()).is_ok_and(|ready| ready > 0)
+        match &self.life {
+            Life::Over => true,
+            Life::Watched(life) => {
+                let wait = Timespec::try_from(wait).ok();
+                let life = &mut [PollFd::new(life, PollFlags::IN)];
+                poll(life, wait.as_ref()).is_ok_and(|ready| ready > 0)
+            }
+            Life::Unknown => {
+                std::thread::sleep(wait);
+                test_kill_process(self.pid()) == Err(Errno::SRCH)
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::connections::Connections;
 use super::descriptors::Shares;
 use super::desk::{Desk, Listening};
 use super::drain::ExitWhenIdle;
+use super::ears::Ears;
 use super::lifecycle;
 use super::notify::Notify;
 use super::pid_file::PidFile;
@@ -27,6 +28,7 @@ use super::stop::Stop;
 use crate::live::Live;
 use crate::model::Config;
 use crate::proxy::Gateway;
+use crate::wire::Speaks;
 
 /// A process that is being put together, or runs.
 pub(super) struct Process {
@@ -34,6 +36,8 @@ pub(super) struct Process {
     pub(super) config: Config,
     pub(super) stop: Arc<Stop>,
     notify: Arc<Notify>,
+    /// [`Signals`] and the upkeep.
+    pub(super) ears: Arc<Ears>,
     sockets: Arc<Sockets>,
     desk: Arc<Desk>,
     arrivals: Arc<Arrivals>,
@@ -57,6 +61,7 @@ impl Process {
             config: config.clone(),
             stop,
             notify,
+            ears: Arc::new(Ears::new(2)),
             sockets,
             desk,
             arrivals: Arc::default(),
@@ -73,8 +78,11 @@ impl Process {
         let most = shares.clients;
         let connections = Connections::new(live, proxy, &self.config, most, arrivals);
         let mut service = Service::new("gateway".to_owned(), connections);
+        let snapshot = self.live.snapshot();
         for listener in &self.config.listeners {
-            service.add_listener(listen_on(&listener.address));
+            let compiled = snapshot.listeners.all().find(|found| found.name == listener.name);
+            let speaks = compiled.map_or(Speaks::Http1, |found| found.rules.speaks);
+            service.add_listener(listen_on(&listener.address, speaks));
         }
         service
     }
@@ -101,6 +109,7 @@ impl Process {
         Signals {
             live: Arc::clone(&self.live),
             notify: Arc::clone(&self.notify),
+            ears: Arc::clone(&self.ears),
             longest: self.longest_drain(),
             stop: Arc::clone(&self.stop),
             sockets: Arc::clone(&self.sockets),
@@ -145,6 +154,7 @@ impl Process {
         };
         self.write_pid_file()?;
         let serve = move || {
+            self.ears.wait();
             self.live.listens();
             if !gate.open() {
                 tracing::error!("the listeners cannot be opened");

@@ -8,7 +8,8 @@
 //! | SIGHUP | reloads the configuration (see `live::watch`) |
 //! | SIGUSR1 | looks whether the access log's file was moved away (see `log_files`) |
 //!
-//! That another process serves ends this one as SIGTERM does.
+//! That another process serves ends this one as SIGTERM does; the first SIGTERM after that changes
+//! nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::desk::{Desk, Listening};
+use super::ears::Ears;
 use super::lifecycle;
 use super::notify::Notify;
 use super::sockets::Sockets;
@@ -29,6 +31,7 @@ use crate::live::Live;
 pub(super) struct Signals {
     pub(super) live: Arc<Live>,
     pub(super) notify: Arc<Notify>,
+    pub(super) ears: Arc<Ears>,
     /// How long what is under way may take.
     pub(super) longest: Duration,
     pub(super) stop: Arc<Stop>,
@@ -63,6 +66,7 @@ impl ShutdownSignalWatch for Signals {
             tracing::error!("signals cannot be received");
             return ShutdownSignal::FastShutdown;
         };
+        self.ears.open();
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {
@@ -77,17 +81,27 @@ impl ShutdownSignalWatch for Signals {
             }
         }
         self.drain();
-        tokio::spawn(leave_if_told_again(terminate, interrupt));
+        let (live, forgiven) = (Arc::clone(&self.live), self.stop.is_handed_over());
+        tokio::spawn(leave_if_told_again(live, terminate, interrupt, forgiven));
         ShutdownSignal::GracefulTerminate
     }
 }
 
-/// Whoever signals a process that drains does not want to wait for it.
-async fn leave_if_told_again(mut terminate: Signal, mut interrupt: Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Whoever signals a process that drains does not want to wait for it. One SIGTERM is `forgiven`
+/// where another process serves: a service manager that stops the service tells both.
+async fn leave_if_told_again(
+    live: Arc<Live>,
+    mut terminate: Signal,
+    mut interrupt: Signal,
+    mut forgiven: bool,
+) {
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => if !std::mem::take(&mut forgiven) { break },
+            _ = interrupt.recv() => break,
+        }
     }
     tracing::warn!("told to stop again, leaving at once");
+    live.access_log.close();
     std::process::exit(0);
 }

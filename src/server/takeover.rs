@@ -49,6 +49,7 @@ fn take_over(process: &Process, mut gate: Gate, predecessor: &Predecessor) {
         tracing::error!(why, "leaving");
         process.end();
     }
+    process.ears.wait();
     process.live.listens();
     if !gate.open() {
         tracing::error!("the listeners cannot be opened, leaving");
@@ -70,8 +71,9 @@ fn take_over(process: &Process, mut gate: Gate, predecessor: &Predecessor) {
 }
 
 fn succeed(process: &Process, predecessor: &Predecessor) {
-    process.succeed(predecessor.pid());
+    // The service manager first: the predecessor may end as soon as it likes.
     process.is_ready(Some(predecessor.pid()));
+    process.succeed(predecessor.pid());
 }
 
 /// Waits until this process knows what it should know, for as long as it may take and the

@@ -25,6 +25,11 @@ const REST: Duration = Duration::from_millis(10);
 /// After how many rests and batches the writer looks whether its file is still in its place.
 const LOOK: u32 = 100;
 
+/// How often it is looked whether the writer has written what is queued when the process ends,
+/// and how many times: for two seconds, where threads run when they are due.
+const LAST_LOOK: Duration = Duration::from_millis(2);
+const LAST_LOOKS: u32 = 1000;
+
 /// Bytes that are collected before they are handed to the file.
 const BATCH_BYTES: usize = 64 * 1024;
 
@@ -184,13 +189,22 @@ impl AccessLogWriter {
         self.moved.store(true, Ordering::Release);
     }
 
-    /// Writes what is queued and ends the thread.
+    /// Writes what is queued and ends the thread. A file that takes nothing, as on a disk that
+    /// hangs, does not hold the end of a process up: after two seconds what is left is given up,
+    /// counted, and said.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.lock().take() {
+        let Some(thread) = self.thread.lock().take() else { return };
+        for _ in 0..LAST_LOOKS {
             // The thread has no way to fail that is not already counted.
-            let _ = thread.join();
+            if thread.is_finished() {
+                return;
+            }
+            thread::sleep(LAST_LOOK);
         }
+        let left = self.queue.as_ref().map_or(0, |queue| queue.len());
+        self.dropped.inc_by(left as u64);
+        tracing::error!(left, "the access log takes no more lines, the last ones are lost");
     }
 }
 
@@ -233,6 +247,8 @@ impl Drain {
     fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH_BYTES + 4096);
         let mut rounds: u32 = 0;
+        // Whether the last batch may have been written in part.
+        let mut torn = false;
         loop {
             rounds += 1;
             if rounds >= LOOK || self.moved.swap(false, Ordering::AcqRel) {
@@ -242,19 +258,26 @@ impl Drain {
             // Read before draining: lines queued before `close` are then always seen below.
             let closing = self.closing.load(Ordering::Acquire);
             let mut lines: u64 = 0;
+            if torn {
+                batch.push(b'\n');
+            }
             while batch.len() < BATCH_BYTES {
                 let Some(line) = self.queue.pop() else { break };
                 batch.extend_from_slice(&line);
                 lines += 1;
             }
             if lines == 0 {
+                batch.clear();
                 if closing {
                     return;
                 }
                 thread::sleep(REST);
                 continue;
             }
-            if drill::disk().and_then(|()| self.sink.write(&batch)).is_err() {
+            // A line that was torn is ended, so that the next one can be read.
+            let outcome = drill::disk().map(|()| self.sink.write(&batch));
+            torn = matches!(outcome, Ok(Err(_)));
+            if !matches!(outcome, Ok(Ok(()))) {
                 self.dropped.inc_by(lines);
             }
             batch.clear();
@@ -333,6 +356,27 @@ mod tests {
         let path = folder.path().join("nowhere/access.log");
         let opened = AccessLogWriter::open(path.to_str().unwrap(), 16, counter());
         assert_eq!(opened.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    /// A pipe that nobody reads stands for a disk that hangs.
+    #[test]
+    fn a_disk_that_hangs_does_not_hold_the_end_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let _unread = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let dropped = counter();
+        let log = AccessLogWriter::open(path.to_str().unwrap(), 4096, dropped.clone()).unwrap();
+        // More than the pipe and a batch hold.
+        for _ in 0..1000 {
+            log.write(&line("/a"));
+        }
+        log.close();
+        let counted = dropped.get();
+        assert!(counted > 0);
+        log.close();
+        assert_eq!(dropped.get(), counted, "only once");
     }
 
     #[test]

@@ -1,10 +1,18 @@
 //! How much memory this process holds.
 
+use nix::unistd::{SysconfVar, sysconf};
+
 /// Memory of this process that is in RAM, in bytes; none where the kernel does not say.
 #[must_use]
 pub fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    parse(&text, u64::try_from(rustix::param::page_size()).ok()?)
+    parse(&text, page_bytes()?)
+}
+
+/// The size of a page, as the C library knows it: it needs no auxiliary vector in the form that
+/// the kernel gives, which tools that run a program inside of them do not keep.
+fn page_bytes() -> Option<u64> {
+    u64::try_from(sysconf(SysconfVar::PAGE_SIZE).ok()??).ok()
 }
 
 /// Reads the second number of `/proc/self/statm`, in pages (proc(5)).

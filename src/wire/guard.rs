@@ -5,7 +5,11 @@
 //! An ordinary request costs it one look at its bytes; it looks at the clock only when it has to
 //! wait for the client, and sets a timer hardly ever (see [`super::alarm`]).
 
+mod apology;
+mod gather;
 mod io;
+mod shutdown;
+mod tunnel;
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -16,16 +20,17 @@ use std::task::{Context, Poll};
 
 use pingora::protocols::Stream;
 use pingora::protocols::raw_connect::ProxyDigest;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
+use self::gather::Gather;
+use self::tunnel::Tunnel;
 use super::alarm::Alarm;
 use super::frames::{Abuse, Frames, PREFACE};
 use super::pace::{Pace, TooSlow};
 use super::prefix::Prefix;
-use super::{Ended, Framing, Phase, Place, Rules, Watched};
-use crate::edge::{Connection, RequestId, X_REQUEST_ID};
-use crate::fault::{Fault, Reject, problem_body};
+use super::{Ended, Farewell, Framing, Phase, Place, Rules, Watched};
+use crate::edge::Connection;
 use crate::telemetry::Refused;
 
 /// A connection, watched.
@@ -45,7 +50,13 @@ pub struct Guard {
     writing: Pace,
     /// What the client's machine had acknowledged when `writing` began its window.
     acknowledged: u64,
+    gather: Gather,
+    /// Until when a client of HTTP/2 that was told of the end is read, and how much at most.
+    lingers: Option<(Instant, usize)>,
     alarm: Alarm,
+    /// There once something has been sent in a tunnel.
+    tunnel: Option<Box<Tunnel>>,
+    farewell: Arc<Farewell>,
     /// Whether a request has been served already.
     served: bool,
     /// Bytes of HTTP/1 handed on that belong to no request that was served; none where that is
@@ -63,9 +74,16 @@ enum Follow {
 }
 
 impl Guard {
-    /// Watches a connection that speaks HTTP/1, unless found or told otherwise.
+    /// Watches a connection that speaks HTTP/1, unless found or told otherwise. Should it become
+    /// a tunnel, the farewell ends it.
     #[must_use]
-    pub fn new(inner: Stream, connection: Connection, rules: Arc<Rules>, place: Place) -> Self {
+    pub fn new(
+        inner: Stream,
+        connection: Connection,
+        rules: Arc<Rules>,
+        place: Place,
+        farewell: Arc<Farewell>,
+    ) -> Self {
         let watched = Arc::new(Watched::new(connection));
         let shared: Box<dyn Any + Send + Sync> = Box::new(Arc::clone(&watched));
         let nothing = pingora::http::ResponseHeader::from(http::Response::new(()).into_parts().0);
@@ -82,7 +100,11 @@ impl Guard {
             reading: Pace::default(),
             writing: Pace::default(),
             acknowledged: 0,
+            gather: Gather::default(),
+            lingers: None,
             alarm: Alarm::default(),
+            tunnel: None,
+            farewell,
             served: false,
             unserved: Some(0),
             ended: None,
@@ -191,30 +213,6 @@ impl Guard {
         why.into()
     }
 
-    /// The client has been too slow over a header. Pingora closes such connections without a
-    /// word, and there is no request yet that `proxy::reply` could answer.
-    fn apologise(&mut self, cx: &mut Context<'_>) {
-        if matches!(self.follow, Follow::Http2(_)) {
-            return;
-        }
-        let id = RequestId::accept_or_mint(&http::HeaderMap::new(), fastrand::u128(..));
-        let id = id.as_str();
-        let peer = self.watched.connection.peer;
-        tracing::debug!(request_id = id, %peer, "a request header did not come in time");
-        let body = problem_body(&Reject::new(Fault::RequestTimeout), id);
-        let mut answer = format!(
-            "HTTP/1.1 408 Request Timeout\r\n{X_REQUEST_ID}: {id}\r\n\
-             content-type: application/problem+json\r\ncontent-length: {}\r\n\
-             cache-control: no-store\r\nconnection: close\r\n\r\n",
-            body.len()
-        )
-        .into_bytes();
-        answer.extend_from_slice(&body);
-        // As much as goes out at once: nobody waits for this client any more.
-        let _ = Pin::new(&mut self.inner).poll_write(cx, &answer);
-        let _ = Pin::new(&mut self.inner).poll_flush(cx);
-    }
-
     /// Looks at bytes that are about to be handed on.
     fn look(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut self.follow {
@@ -223,7 +221,7 @@ impl Guard {
                 if before == Phase::Tunnel {
                     return Ok(());
                 }
-                if self.watched.is_tunnel() {
+                if self.watched.tunnels().is_some() {
                     framing.tunnel();
                     self.due = None;
                     return Ok(());
@@ -278,6 +276,9 @@ impl Guard {
         {
             self.watched.deadline.pass();
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
+        if self.hears_farewell(cx) {
+            return self.leave(cx);
         }
         if let Some(due) = self.due {
             if !self.alarm.passed(due, cx) {
@@ -368,6 +369,7 @@ impl Guard {
         match outcome {
             Poll::Ready(Ok(bytes)) => {
                 self.writing.moved(0);
+                self.gather();
                 if let Follow::Http2(frames) = &mut self.follow {
                     frames.answered(bytes);
                 }

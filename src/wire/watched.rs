@@ -1,7 +1,7 @@
 //! What the guard of a connection and its requests share.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use pingora::protocols::Digest;
@@ -19,7 +19,8 @@ pub struct Watched {
     violation: OnceLock<Violation>,
     /// An [`Ended`], or 0.
     ended: AtomicU8,
-    tunnel: AtomicBool,
+    /// An [`Other`], or 0.
+    tunnel: AtomicU8,
     /// Bytes of the request in service; 0 while none is, [`UNKNOWN`] where that is not known.
     extent: AtomicU64,
 }
@@ -31,6 +32,15 @@ pub enum Ended {
     Slow = 1,
     /// What came can be read in more than one way.
     Malformed = 2,
+}
+
+/// What a connection carries that is not HTTP any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// A `WebSocket` (RFC 6455).
+    WebSocket = 1,
+    /// What only its ends know.
+    Unknown = 2,
 }
 
 /// The extent of a request whose length is not known before it ends.
@@ -45,7 +55,7 @@ impl Watched {
             deadline: Deadline::none(),
             violation: OnceLock::new(),
             ended: AtomicU8::new(0),
-            tunnel: AtomicBool::new(false),
+            tunnel: AtomicU8::new(0),
             extent: AtomicU64::new(0),
         }
     }
@@ -81,13 +91,14 @@ impl Watched {
 
     /// The gateway switches protocols: what the client sends from here on is not HTTP/1. To be
     /// called before the client can know.
-    pub fn tunnel(&self) {
-        self.tunnel.store(true, Ordering::Relaxed);
+    pub fn tunnel(&self, other: Other) {
+        self.tunnel.store(other as u8, Ordering::Relaxed);
     }
 
-    /// Whether the connection carries another protocol by now.
-    pub(super) fn is_tunnel(&self) -> bool {
-        self.tunnel.load(Ordering::Relaxed)
+    /// The other protocol that the connection carries by now, if it does.
+    pub(super) fn tunnels(&self) -> Option<Other> {
+        let tunnel = self.tunnel.load(Ordering::Relaxed);
+        [Other::WebSocket, Other::Unknown].into_iter().find(|other| *other as u8 == tunnel)
     }
 
     /// Remembers the first violation.

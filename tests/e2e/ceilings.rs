@@ -1,5 +1,5 @@
 //! As many connections, descriptors and as much memory as a node may have, and what becomes of
-//! those who come when there is no more (R012, R012).
+//! those who come when there is no more (R012).
 
 use std::time::Duration;
 
@@ -69,7 +69,8 @@ fn cpu_seconds(gateway: &Gateway) -> Result<f64> {
     Ok(f64::from(ticks) / 100.0)
 }
 
-/// How long a flood is looked at.
+/// How long a flood is looked at. Nothing is to happen meanwhile, so that there is nothing to wait
+/// for but the time itself; a busy machine gives the gateway less of it, not more.
 const LOOK: Duration = Duration::from_millis(1500);
 
 /// Opens connections on which nothing is ever sent.

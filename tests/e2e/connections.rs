@@ -228,7 +228,7 @@ async fn only_listed_peers_are_believed() -> Outcome {
 
 // Deadlines.
 
-/// Sends one byte at a time until the connection ends, and gives the time that took.
+/// Sends one byte at a time, a pause after each, until the connection ends, and gives the time that took.
 async fn drip(connection: &mut RawConnection, bytes: &[u8], pause: Duration) -> Result<Duration> {
     let began = Instant::now();
     for byte in bytes.iter().cycle() {
@@ -321,7 +321,7 @@ async fn a_body_that_stops_is_cut() -> Outcome {
     assert!(began.elapsed() >= Duration::from_millis(600), "{:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     refused(&gateway, "read_timeout", 1.0).await?;
-    // Pauses that are shorter are in order, however long the whole takes.
+    // Pauses that are shorter are in order, however long the whole takes: the pauses are the test.
     let mut patient = RawConnection::connect(gateway.address()).await?;
     patient.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\n").await?;
     for _ in 0..8 {
@@ -341,7 +341,7 @@ async fn a_body_that_trickles_is_cut() -> Outcome {
     let took = drip(&mut slow, b"x", Duration::from_millis(100)).await?;
     assert!(took < Duration::from_secs(15), "{took:?}");
     refused(&gateway, "rate", 1.0).await?;
-    // Fast enough: 100 bytes in 200 ms.
+    // Fast enough: 100 bytes in 200 ms, five times the rate.
     let mut steady = RawConnection::connect(gateway.address()).await?;
     steady.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n").await?;
     for _ in 0..10 {
@@ -625,6 +625,7 @@ async fn an_http2_upload_that_trickles_is_refused() -> Outcome {
         client.send(&Frame::new(frame::HEADERS, frame::END_HEADERS, 1, block)).await?;
         for _ in 0..20 {
             client.send(&Frame::new(frame::DATA, 0, 1, *b"x")).await?;
+            // Its pace is what is wrong with it.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let _ = client.send(&Frame::new(frame::DATA, frame::END_STREAM, 1, *b"x")).await;

@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tidegate_kit::{Gateway, Origin, Outcome, Request, Result, Setup, Signal, wait};
+use tidegate_kit::{
+    Exit, Gateway, Origin, Outcome, RawConnection, Request, Result, Setup, Signal, wait,
+};
 
 use crate::{BINARY, api, gateway, open_route};
 
@@ -119,5 +121,27 @@ async fn the_journal_is_told_priorities() -> Outcome {
     let other = crate::gateway(config).environment("JOURNAL_STREAM", "1:1").start().await?;
     other.log_says("tidegate serves").await?;
     assert!(!other.log().contains("<6>"));
+    Ok(())
+}
+
+/// A disk that hangs takes a write and never ends it: a pipe that nobody reads does the same.
+#[tokio::test]
+async fn an_access_log_that_hangs_does_not_hold_the_end_up() -> Outcome {
+    let origin = Origin::start("api").await?;
+    let folder = tempfile::tempdir()?;
+    let pipe = folder.path().join("access.pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status()?.success());
+    let _unread = std::fs::OpenOptions::new().read(true).write(true).open(&pipe)?;
+    let setup = gateway(api(&[origin.address()]) + &open_route(""));
+    let mut gateway = setup.access_log(&format!("path: {}", pipe.display())).start().await?;
+    let mut client = RawConnection::connect(gateway.address()).await?;
+    // More than a pipe and one batch of the writer hold.
+    for _ in 0..400 {
+        client.request(&Request::get("/")).await?.expect(200)?;
+    }
+    drop(client);
+    gateway.signal(Signal::TERM)?;
+    assert_eq!(gateway.exit().await?, Exit::Code(0));
+    gateway.log_says("the access log takes no more lines").await?;
     Ok(())
 }

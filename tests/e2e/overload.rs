@@ -91,6 +91,7 @@ async fn a_noisy_tenant_costs_the_other_nothing() -> Outcome {
                     response.problem(503, "overload.shed")?;
                     assert_eq!(response.number("retry-after")?, 1);
                     shed += 1;
+                    // A pace, so that refusals are no flood of their own; nothing waits for it.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
@@ -275,6 +276,7 @@ async fn client(
         if response.status != 200 {
             response.problem(503, "upstream.overloaded")?;
             assert!(response.number("retry-after")? >= 1);
+            // A pace: whoever was refused does not ask again at once.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tidegate_kit::{
-    Gateway, Issuer, Origin, Outcome, Redis, RedisCluster, Request, Response, Result, Setup, wait,
+    Exit, Gateway, Issuer, Origin, Outcome, Redis, RedisCluster, Request, Response, Result, Setup,
+    Signal, send, wait,
 };
 
 use crate::{api, gateway, has_keys, open_route, provider};
@@ -310,5 +311,45 @@ async fn sharing_begins_and_ends_with_the_configuration() -> Outcome {
     two.write_config(&format!("configVersion: 3\n{alone}"))?;
     two.runs_version(3).await?;
     ask(&two, &Request::get("/c"), "MISS").await?;
+    Ok(())
+}
+
+/// What a node stores while it drains is not lost to the others.
+#[tokio::test]
+async fn a_node_shares_its_last_answer_before_it_leaves() -> Outcome {
+    let (origin, redis) = (Origin::start("api").await?, Redis::start().await?);
+    let setup = setup(&origin, &server(&redis), PATIENT, &cached()).server("gracePeriod: 15s");
+    let mut node = setup.start().await?;
+    asks_again(&node, "ready").await?;
+    let address = node.address();
+    let held = tokio::spawn(async move { send(address, &Request::get("/hold/last")).await });
+    node.metric_until("tidegate_requests_in_flight", &[], |requests| requests > 0.5).await?;
+    node.signal(Signal::TERM)?;
+    // All else that it has to tell Redis has been told.
+    wait::until("the node to leave its fleet", async || {
+        let nodes = redis.query(&["ZCARD", "tidegate:limit:nodes"]).await.ok()?;
+        (nodes.number() == Some(0)).then_some(())
+    })
+    .await?;
+    let before = keys(&redis).await?.len();
+    redis.query(&["CLIENT", "PAUSE", "600", "WRITE"]).await?;
+    origin.release("last");
+    held.await??.expect(200)?;
+    assert_eq!(node.exit().await?, Exit::Code(0));
+    assert_eq!(keys(&redis).await?.len(), before + 1);
+    Ok(())
+}
+
+/// A Redis that hangs is not waited for.
+#[tokio::test]
+async fn a_redis_that_hangs_does_not_hold_the_end_up() -> Outcome {
+    let (origin, redis) = (Origin::start("api").await?, Redis::start().await?);
+    let mut node = node(&origin, &redis, PATIENT).await?;
+    asks_again(&node, "ready").await?;
+    redis.freeze()?;
+    ask(&node, &Request::get("/last"), "MISS").await?;
+    node.signal(Signal::TERM)?;
+    assert_eq!(node.exit().await?, Exit::Code(0));
+    redis.thaw()?;
     Ok(())
 }

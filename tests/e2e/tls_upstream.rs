@@ -319,6 +319,7 @@ async fn http2_failures_are_told_apart() -> Outcome {
     let mut slow = RawConnection::connect(address).await?;
     slow.send(b"POST /slow HTTP/1.1\r\nhost: a.example\r\ncontent-length: 30\r\n\r\n").await?;
     for _ in 0..3 {
+        // Together less than `timeoutMs`: the time is what is tested.
         tokio::time::sleep(Duration::from_millis(200)).await;
         slow.send(b"0123456789").await?;
     }

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::Stdio;
 
 use tidegate_kit::{
-    Authority, Context as _, Exit, Gateway, Origin, Outcome, Process, RawConnection, Request,
-    Result, Signal, Stray, WebSocketOrigin, ports, send, wait,
+    Authority, Context as _, Exit, Gateway, MixedPlace, Origin, Outcome, Process, RawConnection,
+    Request, Result, Signal, Stray, WebSocketOrigin, ports, send, wait,
 };
 use tokio::process::Command;
 
 use crate::{BINARY, api, gateway, open_route};
-use load::{Kind, Load};
+use load::Load;
 
 fn free_address() -> Result<SocketAddr> {
     Ok((Ipv4Addr::LOCALHOST, ports::free()?).into())
@@ -58,7 +58,8 @@ async fn three_upgrades_under_mixed_load_lose_no_request() -> Outcome {
         format!("{{name: secure, address: \"{secure}\", tls: {{certificates: [{{{files}}}]}}}}");
     let setup = gateway(config(1)).beside(&listener).server("gracePeriod: 15s");
     let mut running = setup.start().await?;
-    let load = Load::start(running.address(), secure, &authority.client(), &Kind::ALL);
+    let place = MixedPlace { plain: running.address(), secure, tls: authority.client() };
+    let load = Load::start(&place);
     load.all_served(5).await?;
     for version in 2..=4 {
         let new = running.successor(&config(version)).await?;
@@ -98,6 +99,46 @@ async fn the_command_replaces_the_process_again_and_again() -> Outcome {
     assert_eq!(first.log().matches("has taken over").count(), 2, "{}", first.log());
     let command = std::fs::read_to_string(format!("/proc/{}/cmdline", third.id()))?;
     assert_eq!(command.matches("--upgrade").count(), 1, "{command:?}");
+    Ok(())
+}
+
+/// The command is done when the next one can be given.
+#[tokio::test]
+async fn upgrades_may_follow_each_other_at_once() -> Outcome {
+    let origin = Origin::start("api").await?;
+    let mut first = gateway(versioned(1, &origin)).start().await?;
+    let second = upgraded(&first).await?;
+    let third = upgraded(&first).await?;
+    assert_eq!(first.exit().await?, Exit::Code(0));
+    second.exit().await?;
+    first.get("/").await?.expect(200)?;
+    assert_ne!(second.id(), third.id());
+    Ok(())
+}
+
+/// A service manager that stops a service signals all its processes. The one that drains since an
+/// upgrade has been told already.
+#[tokio::test]
+async fn a_stop_of_the_service_does_not_cut_off_what_the_process_before_does() -> Outcome {
+    let origin = Origin::start("api").await?;
+    let config = |version: u32| {
+        let head = format!("configVersion: {version}\n");
+        head + &api(&[origin.address()]) + &open_route("timeoutMs: 30000")
+    };
+    let mut old = gateway(config(1)).server("gracePeriod: 15s").start().await?;
+    let address = old.address();
+    let held = tokio::spawn(async move { send(address, &Request::get("/hold/it")).await });
+    origin.arrived(1).await?;
+    let mut new = old.successor(&config(2)).await?;
+    new.log_says("has taken over").await?;
+    old.log_says("another process serves, draining").await?;
+    old.signal(Signal::TERM)?;
+    new.signal(Signal::TERM)?;
+    assert_eq!(new.exit().await?, Exit::Code(0));
+    assert!(old.is_running()?);
+    origin.release("it");
+    held.await??.expect(200)?;
+    assert_eq!(old.exit().await?, Exit::Code(0));
     Ok(())
 }
 

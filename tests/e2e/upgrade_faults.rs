@@ -99,6 +99,21 @@ async fn a_new_process_that_ends_at_once_changes_nothing() -> Outcome {
     next_works(&mut gateway).await
 }
 
+/// A time that turns out too short for a new process can be raised in the file that it reads.
+#[tokio::test]
+async fn the_time_for_a_new_process_is_that_of_the_file() -> Outcome {
+    let origin = Origin::start("api").await?;
+    let mut gateway = gateway(versioned(1, &origin)).server("upgradeTimeout: 60s").start().await?;
+    let text = std::fs::read_to_string(gateway.file())?;
+    gateway.write_file(&text.replace("upgradeTimeout: 60s", "upgradeTimeout: 1s"))?;
+    let hanging = program(gateway.folder(), "hanging", "exec sleep 600")?;
+    let said = refused(&gateway, &hanging, &[]).await?;
+    assert!(said.contains("was not ready within 1s"), "{said}");
+    let said = refused(&gateway, &hanging, &["--timeout", "1000000000years"]).await?;
+    assert!(said.contains("--timeout 1000000000years: at most 24h"), "{said}");
+    next_works(&mut gateway).await
+}
+
 #[tokio::test]
 async fn a_new_process_that_hangs_is_ended() -> Outcome {
     let origin = Origin::start("api").await?;

@@ -3,6 +3,7 @@
 //! Only keys wait, not answers: each is taken out of memory when its turn comes, so that what
 //! waits weighs next to nothing, and what was purged or evicted meanwhile is not written.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -70,6 +71,7 @@ pub(super) async fn work_off(
         }
         let Some(remote) = remote.upgrade() else { return };
         let outcome = remote.carry_out(job, memory, purges).await;
+        remote.undone.fetch_sub(1, Ordering::Relaxed);
         let meters = &remote.meters;
         match outcome {
             Outcome::Written => meters.written.inc(),

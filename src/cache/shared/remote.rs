@@ -1,6 +1,6 @@
 //! One Redis, and whether it is asked.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ pub(super) struct Remote {
     breaker: Breaker,
     state: watch::Sender<State>,
     jobs: mpsc::Sender<Job>,
+    /// Jobs that wait, and the one under way.
+    pub(super) undone: AtomicUsize,
     /// The other end, until the task that works the jobs off has begun.
     waiting: Mutex<Option<mpsc::Receiver<Job>>>,
     has_begun: AtomicBool,
@@ -90,6 +92,7 @@ impl Remote {
             meters,
             state: watch::Sender::new(State::Starting),
             jobs,
+            undone: AtomicUsize::new(0),
             waiting: Mutex::new(Some(waiting)),
             has_begun: AtomicBool::new(false),
             told: AtomicBool::new(false),
@@ -118,9 +121,17 @@ impl Remote {
 
     /// Leaves something to be done later; drops it where too much is waiting.
     pub(super) fn push(&self, job: Job) {
+        // Before the job can be done.
+        self.undone.fetch_add(1, Ordering::Relaxed);
         if self.jobs.try_send(job).is_err() {
+            self.undone.fetch_sub(1, Ordering::Relaxed);
             self.meters.dropped.inc();
         }
+    }
+
+    /// Whether something waits to be done that can be: not while Redis is away.
+    pub(super) fn is_behind(&self) -> bool {
+        self.undone.load(Ordering::Relaxed) > 0 && *self.state.borrow() != State::Away
     }
 
     /// Whether Redis is to be asked. At the very start a request waits for the first connection,

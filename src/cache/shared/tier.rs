@@ -89,6 +89,12 @@ impl Tiered {
         self.remote.load().is_some()
     }
 
+    /// Whether Redis has not been told everything yet, and can be.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.remote.load().as_ref().is_some_and(|remote| remote.is_behind())
+    }
+
     fn push(&self, job: Job) {
         if let Some(remote) = self.remote.load().as_ref() {
             remote.begin(self.memory, self.purges);

@@ -40,9 +40,18 @@ pub(in crate::cli) struct DrillArgs {
     pub(in crate::cli) headers: Vec<String>,
     /// What must be answered meanwhile, instead of what the failure table says: `503`, or with
     /// its code `503:limit.unavailable`; may be repeated.
-    #[arg(long, value_name = "STATUS[:CODE]")]
+    #[arg(long, value_name = "STATUS[:CODE]", value_parser = expectation)]
     pub(in crate::cli) expect: Vec<String>,
     /// Do not hold the listener's certificate to anything.
     #[arg(long)]
     pub(in crate::cli) insecure: bool,
+}
+
+/// Takes what may be expected: a status, with or without the code of a fault.
+fn expectation(text: &str) -> Result<String, String> {
+    let (status, _) = text.split_once(':').unwrap_or((text, ""));
+    match status.parse::<u16>() {
+        Ok(100..=599) => Ok(text.to_owned()),
+        _ => Err("a status from 100 to 599, such as `503` or `503:limit.unavailable`".to_owned()),
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::probe::{Outcome, Seen};
-use crate::cli::store::table;
+use crate::cli::page::table;
 use crate::drill::Point;
 
 /// What was seen of a drill, and what to think of it.

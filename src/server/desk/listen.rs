@@ -27,14 +27,20 @@ impl Listening {
         predecessor: Option<Pid>,
     ) -> io::Result<(Self, UnixListener)> {
         make_folder(path)?;
-        if let Ok(channel) = Channel::connect(path)
-            && Some(channel.peer()) != predecessor
-        {
-            let why = format!(
-                "{}: another gateway, process {}, has this upgrade socket",
-                path.display(),
-                channel.peer().as_raw_nonzero()
-            );
+        let other = match Channel::connect(path) {
+            Ok(channel) if Some(channel.peer()) == predecessor => None,
+            Ok(channel) => {
+                let pid = channel.peer().as_raw_nonzero();
+                Some(format!("another gateway, process {pid}, has this upgrade socket"))
+            }
+            // Whoever else that is, it lives: its socket is not replaced.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Some(format!("another user's gateway may have this upgrade socket: {error}"))
+            }
+            Err(_) => None,
+        };
+        if let Some(why) = other {
+            let why = format!("{}: {why}", path.display());
             return Err(io::Error::new(ErrorKind::AddrInUse, why));
         }
         // Made beside and renamed: there is never a moment without one.

@@ -15,6 +15,7 @@ use rustix::process::Pid;
 
 use super::{Channel, Desk, Message, Order, Outcome};
 use crate::clock;
+use crate::server::order::TIMEOUT_MAX;
 
 /// Between two looks at how the new process does.
 const LOOK: Duration = Duration::from_millis(20);
@@ -36,7 +37,7 @@ impl Desk {
     ) -> io::Result<()> {
         let mut command = command(program);
         let told = format!("{command:?}");
-        let started = self.start(&mut command, timeout.min(self.patience));
+        let started = self.start(&mut command, timeout.min(TIMEOUT_MAX));
         let (mut child, order) = match started {
             Ok(started) => started,
             Err(why) => {

@@ -68,8 +68,9 @@ fn who_handed_over_is_silent() {
 #[test]
 fn a_stop_before_it_is_ready_is_told() {
     let (_folder, manager, notify) = told(Start::Fresh, None);
-    notify.stopping(Duration::MAX);
-    assert!(next(&manager).unwrap().contains("EXTEND_TIMEOUT_USEC=4294967295\n"));
+    // More than fits into 32 bits.
+    notify.stopping(Duration::from_hours(2));
+    assert!(next(&manager).unwrap().contains("EXTEND_TIMEOUT_USEC=7205000000\n"));
     notify.is_up("late");
     assert_eq!(next(&manager), None);
 }

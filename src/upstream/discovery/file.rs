@@ -32,8 +32,11 @@ pub(super) struct Watched {
 
 impl Watched {
     /// Begins to watch. A file that cannot be watched is read again every so often all the same.
+    ///
+    /// Whoever has read it before does so once more: it may have changed while nobody watched.
     pub(super) fn begin(path: &Path) -> Self {
         let (sender, changes) = mpsc::channel(1);
+        let _ = sender.try_send(());
         let watcher = watch(path, sender)
             .inspect_err(|error| {
                 let file = path.display();
@@ -47,6 +50,11 @@ impl Watched {
     pub(super) async fn changed_within(&mut self, time: Duration) {
         if self.watcher.is_none() {
             tokio::time::sleep(time).await;
+            return;
+        }
+        if time.is_zero() {
+            // What has changed so far is about to be read.
+            while self.changes.try_recv().is_ok() {}
             return;
         }
         if tokio::time::timeout(time, self.changes.recv()).await.is_err() {

@@ -5,12 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -25,6 +24,10 @@ impl AsyncRead for Guard {
         let this = self.get_mut();
         if let Some(why) = this.ended {
             return Poll::Ready(Err(why.into()));
+        }
+        this.keep_promise(cx)?;
+        if this.is_leaving() {
+            return this.leave(cx);
         }
         let before = buf.filled().len();
         if this.prefix.length > 0 {
@@ -58,23 +61,20 @@ impl AsyncWrite for Guard {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Some(other) = this.watched.tunnels() {
+            return this.write_in_tunnel(other, buf, cx);
+        }
         let outcome = Pin::new(&mut this.inner).poll_write(cx, buf);
         this.written(outcome, cx)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        match Pin::new(&mut this.inner).poll_flush(cx) {
-            Poll::Pending => this.wait_to_write(cx),
-            Poll::Ready(outcome) => {
-                this.writing.moved(0);
-                Poll::Ready(outcome)
-            }
-        }
+        self.get_mut().flush_soon(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+    /// How connections of HTTP/2 end: those of HTTP/1 end by `shutdown`.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_end(cx)
     }
 
     fn poll_write_vectored(
@@ -83,19 +83,15 @@ impl AsyncWrite for Guard {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Some(other) = this.watched.tunnels() {
+            return this.write_first_in_tunnel(other, bufs, cx);
+        }
         let outcome = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
         this.written(outcome, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
-    }
-}
-
-#[async_trait]
-impl Shutdown for Guard {
-    async fn shutdown(&mut self) {
-        self.inner.shutdown().await;
     }
 }
 

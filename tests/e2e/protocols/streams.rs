@@ -46,7 +46,7 @@ async fn server_sent_events_are_not_held_back() -> Outcome {
     Ok(())
 }
 
-/// Sends a byte now and then until the gateway has had enough.
+/// Sends a byte each 25 ms, far more often than any limit for silence, until the gateway has had enough.
 async fn drip(exchange: &mut Exchange, byte: u8) {
     for _ in 0..400 {
         if exchange.send([byte]).await.is_err() {
@@ -113,6 +113,7 @@ async fn silence_in_a_body_ends_with_the_routes_time_too() -> Outcome {
     let start = Instant::now();
     client.send(GET).await?;
     let mut exchange = origin.request().await?;
+    // Most of the route's time goes by before the service says anything.
     tokio::time::sleep(Duration::from_secs(2)).await;
     exchange.send(LONG).await?;
     assert!(client.response().await.is_err());
@@ -160,6 +161,7 @@ async fn a_stream_outlives_the_timeout_but_not_the_services_silence() -> Outcome
     let mut exchange = origin.request().await?;
     exchange.send(LONG).await?;
     for _ in 0..4 {
+        // Silence that is shorter than `idleTimeout`; together longer than `timeoutMs`.
         tokio::time::sleep(Duration::from_millis(250)).await;
         exchange.send("x").await?;
     }

@@ -111,6 +111,7 @@ async fn a_tunnel_ends_when_it_lasted_long_enough() -> Outcome {
         if !matches!(socket.next().await?, Some(Ok(_))) {
             break;
         }
+        // A pace: the tunnel is never idle, and ends all the same.
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(start.elapsed() < Duration::from_secs(15), "it never ends");
     }
@@ -131,6 +132,7 @@ async fn a_client_may_be_silent_in_a_tunnel() -> Outcome {
     let mut exchange = origin.request().await?;
     exchange.send(SWITCH).await?;
     client.peek().await?;
+    // Three times the limit, in which nothing is to happen: only time can show that.
     tokio::time::sleep(Duration::from_millis(900)).await;
     client.send(b"late").await?;
     assert_eq!(exchange.until("late").await?, "late");

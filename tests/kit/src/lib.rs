@@ -1,10 +1,10 @@
 //! What the tests and the demo run the gateway against: real servers on loopback.
 //!
 //! Nothing here pretends. [`Origin`] and [`Issuer`] are HTTP servers, [`Redis`] is a
-//! `redis-server` process, [`Postgres`] a PostgreSQL server, [`NameServer`] an authoritative DNS server, [`Consul`] speaks the part
-//! of Consul's HTTP API that gateways use, [`Gateway`] is the binary in a process of its own, and
-//! [`RawConnection`] puts bytes on a socket. What a test needs and the machine lacks is an error
-//! that says how to get it; nothing is skipped.
+//! `redis-server` process, [`Postgres`] a PostgreSQL server, [`NameServer`] an authoritative DNS
+//! server, [`Consul`] speaks the part of Consul's HTTP API that gateways use, [`Gateway`] is the
+//! binary in a process of its own, and [`RawConnection`] puts bytes on a socket. What a test needs
+//! and the machine lacks is an error that says how to get it; nothing is skipped.
 //!
 //! Everything has a deadline and nothing sleeps for a fixed time: [`wait::until`] polls, origins
 //! hold an answer back until [`Origin::release`].
@@ -23,6 +23,7 @@ mod http_server;
 mod issuer;
 mod manual;
 pub mod metrics;
+mod mixed;
 mod murmur3;
 mod origin;
 pub mod ports;
@@ -46,6 +47,7 @@ pub use issuer::{
     Algorithm, IntrospectionMood, Issuer, Mood, RSA_PUBLIC_PEM, Signature, TlsFront, TokenBuilder,
 };
 pub use manual::{Exchange, ManualOrigin};
+pub use mixed::{MixedClient, MixedKind, MixedPlace};
 pub use murmur3::murmur3_32;
 pub use origin::{Habit, Origin, RawOrigin, Seen, Speaks, Step, Taken, WireOrigin};
 pub use postgres::Postgres;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Report;
-use crate::cli::store::table;
+use crate::cli::page::table;
 use crate::limit::simulate::{Judged, Judgement, Smallest};
 
 /// Lays a report out.

@@ -70,6 +70,8 @@ async fn a_change_is_noticed_long_before_the_time_is_over() {
     let mut watched = Watched::begin(&file);
     let hour = Duration::from_hours(1);
     let soon = Duration::from_secs(10);
+    // What was written before anybody watched.
+    tokio::time::timeout(soon, watched.changed_within(hour)).await.unwrap();
 
     std::fs::write(&file, "10.0.0.1:80\n").unwrap();
     tokio::time::timeout(soon, watched.changed_within(hour)).await.unwrap();
@@ -78,6 +80,17 @@ async fn a_change_is_noticed_long_before_the_time_is_over() {
     std::fs::write(&draft, "10.0.0.2:80\n").unwrap();
     std::fs::rename(&draft, &file).unwrap();
     tokio::time::timeout(soon, watched.changed_within(hour)).await.unwrap();
+}
+
+/// What is read at once need not be read again for what happened before.
+#[tokio::test(start_paused = true)]
+async fn what_is_read_at_once_has_seen_every_change_so_far() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut watched = Watched::begin(&folder.path().join("endpoints"));
+    watched.changed_within(Duration::ZERO).await;
+    let began = tokio::time::Instant::now();
+    watched.changed_within(Duration::from_secs(10)).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]
