@@ -20,6 +20,7 @@
 //! | [`wrk`] | the load generator |
 //! | [`h2load`] | the load generator for HTTP/2 |
 //! | [`report`] | medians and the table |
+//! | [`reload_memory`] | whether memory grows from each configuration to the next |
 //! | [`program`] | what all programs here do: read a command line, end in order |
 //! | [`open_loop`] | requests that are due at a constant rate, and what stalls cost them |
 //! | [`latency`] | what the gateway adds to the latency of the service behind it |
@@ -40,6 +41,7 @@ pub mod plot;
 pub mod probe;
 pub mod process;
 pub mod program;
+pub mod reload_memory;
 pub mod report;
 pub mod start;
 pub mod suite;

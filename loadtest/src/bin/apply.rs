@@ -2,20 +2,31 @@
 //!
 //! Sends requests at a steady pace, first in peace, then while the configuration is replaced again
 //! and again (`--reloads N`, ten times without it), and compares the latencies. Fails on any answer
-//! that is not a success, when the 99th percentile rises by more than 2 ms, and when memory grows
-//! from the first fifth of the configurations to the last.
+//! that is not a success, when the 99th percentile rises by more than 2 ms, and, where there are
+//! enough configurations to tell, when memory grows from each to the next ([`reload_memory`]).
+//!
+//! [`reload_memory`]: tidegate_loadtest::reload_memory
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tidegate_loadtest::options::Options;
+use tidegate_loadtest::options::{Options, positive};
 use tidegate_loadtest::process::Cores;
+use tidegate_loadtest::reload_memory::{Growth, RELOADS_MIN};
 use tidegate_loadtest::target::{Kind, Setting, Target};
 use tidegate_loadtest::wrk::Wrk;
-use tidegate_loadtest::{Context, Error, Result, probe};
+use tidegate_loadtest::{Context, Error, Result, probe, program};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-const USAGE: &str = "usage: apply [--reloads N] [GATEWAY]";
+const USAGE: &str = "\
+usage: apply [--reloads N] [GATEWAY]
+
+Measures what requests notice of configurations with 10,000 routes being applied.
+
+  --reloads N   configurations (default: 10); memory is judged from 70 on: the first 30 do not
+                count, and of the others the second half may need 5 % more than the first
+  GATEWAY       the gateway's binary (default: `tidegate` beside this program)
+  --help        print this";
 
 /// Configurations that are applied where the command line does not say.
 const RELOADS: usize = 10;
@@ -25,37 +36,38 @@ const PACE: Duration = Duration::from_millis(2);
 const BETWEEN: usize = 1_000;
 /// How much the 99th percentile may rise.
 const RISE_MAX: Duration = Duration::from_millis(2);
-/// How much memory may grow, as a part of what there is.
+/// How much memory may grow from one half to the other, as a part of what there is.
 const GROWTH_MAX: f64 = 0.05;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("apply: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run("apply", USAGE, read, run).await
 }
 
-async fn run() -> Result<()> {
+/// How many configurations, and which gateway.
+fn read(mut words: impl Iterator<Item = String>) -> Result<Option<(usize, Options)>> {
     let (mut reloads, mut options) = (RELOADS, Options::default());
-    let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        if word == "--reloads" {
-            let number = words.next().and_then(|number| number.parse().ok());
-            reloads = number.filter(|number| *number > 0).context(USAGE)?;
-        } else {
-            options.gateway = Some(word.into());
+        match word.as_str() {
+            "--help" | "-h" => return Ok(None),
+            "--reloads" => {
+                let number = words.next().context("--reloads needs a value")?;
+                reloads = positive(&word, &number)? as usize;
+            }
+            _ if options.gateway.is_none() && !word.starts_with('-') => {
+                options.gateway = Some(word.into());
+            }
+            _ => return Err(program::unknown(&word)),
         }
     }
+    Ok(Some((reloads, options)))
+}
+
+async fn run((reloads, options): (usize, Options)) -> Result<()> {
     let cores = Cores::find();
     let folder = tempfile::tempdir().context("a folder for the run")?;
     let wrk = Wrk::new(cores, folder.path())?;
-    let here = std::env::current_exe().context("the folder of this program")?;
-    let programs = here.parent().context("the folder of this program")?;
-    let setting = Setting::start(&options, cores, folder.path(), programs, &wrk).await?;
+    let setting = Setting::start(&options, cores, folder.path(), &program::folder()?, &wrk).await?;
     let target = setting.target(Kind::Many).await?;
     send(&target, BETWEEN, None).await?;
     println!("| phase | requests | p50 ms | p99 ms | longest ms |");
@@ -93,22 +105,12 @@ fn judge(p99: &[Duration], resident: &[u64]) -> Result<()> {
             return Err(Error::new("requests notice"));
         }
     }
-    let fifth = resident.len() / 5;
-    if fifth == 0 {
+    let Some(growth) = Growth::of(resident) else {
+        println!("Memory is not judged: that takes {RELOADS_MIN} configurations.");
         return Ok(());
-    }
-    // The first configurations find room that later ones use again.
-    let early = resident.iter().skip(fifth).take(fifth).max().copied().unwrap_or_default();
-    let late = resident.iter().rev().take(fifth).max().copied().unwrap_or_default();
-    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-    let growth = late as f64 / early.max(1) as f64 - 1.0;
-    println!(
-        "Memory: {} MiB in the second fifth, {} MiB in the last ({:.1} %, at most 5 %).",
-        early >> 20,
-        late >> 20,
-        growth * 100.0
-    );
-    if growth > GROWTH_MAX { Err(Error::new("memory grows")) } else { Ok(()) }
+    };
+    println!("Memory, {growth} (at most {:.0} % more).", GROWTH_MAX * 100.0);
+    if growth.share() > GROWTH_MAX { Err(Error::new("memory grows")) } else { Ok(()) }
 }
 
 fn ms(span: Duration) -> f64 {

@@ -21,6 +21,8 @@ use pingora::cache::{CacheKey, CacheMeta};
 use pingora::http::ResponseHeader;
 use tidegate::cache::{MemoryStore, Note};
 use tidegate::telemetry::Metrics;
+use tidegate_loadtest::options::positive;
+use tidegate_loadtest::program::{self, Words};
 use tidegate_loadtest::{Context, Error, Result};
 
 #[global_allocator]
@@ -38,21 +40,33 @@ const CAPACITIES: [u64; 4] = [8, 32, 96, 192];
 /// Entries whose memory is measured.
 const ENTRIES: u64 = 20_000;
 
+const USAGE: &str = "usage: cache_trace [REQUESTS=1000000] | cache_trace memory [ENTRIES=20000]";
+
+enum Work {
+    Traces(usize),
+    Memory(u64),
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let mut words = std::env::args().skip(1);
-    let first = words.next();
-    let done = if first.as_deref() == Some("memory") {
-        memory(words.next()).await
-    } else {
-        traces(first).await
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("cache_trace: {error}");
-            ExitCode::FAILURE
-        }
+    program::run("cache_trace", USAGE, read, run).await
+}
+
+fn read(words: Words) -> Result<Option<Work>> {
+    let Some(operands) = program::operands(words, 2)? else { return Ok(None) };
+    Ok(Some(match operands.as_slice() {
+        [] => Work::Traces(REQUESTS),
+        [word] if word == "memory" => Work::Memory(ENTRIES),
+        [word, entries] if word == "memory" => Work::Memory(positive("ENTRIES", entries)?.into()),
+        [requests] => Work::Traces(positive("REQUESTS", requests)? as usize),
+        [_, more, ..] => return Err(program::unknown(more)),
+    }))
+}
+
+async fn run(work: Work) -> Result<()> {
+    match work {
+        Work::Traces(requests) => traces(requests).await,
+        Work::Memory(entries) => memory(entries).await,
     }
 }
 
@@ -93,11 +107,7 @@ impl Trace {
     }
 }
 
-async fn traces(requests: Option<String>) -> Result<()> {
-    let requests = match requests {
-        Some(number) => number.parse().context("usage: cache_trace [REQUESTS]")?,
-        None => REQUESTS,
-    };
+async fn traces(requests: usize) -> Result<()> {
     println!("{requests} requests for {KEYS} answers; hits in percent\n");
     println!("| trace | MiB | store | LRU | CLOCK | peak of the bound | µs each |");
     println!("|---|---:|---:|---:|---:|---:|---:|");
@@ -291,11 +301,7 @@ impl Clock {
     }
 }
 
-async fn memory(entries: Option<String>) -> Result<()> {
-    let entries = match entries {
-        Some(number) => number.parse().context("usage: cache_trace memory [ENTRIES]")?,
-        None => ENTRIES,
-    };
+async fn memory(entries: u64) -> Result<()> {
     println!("| {entries} entries with bodies of | weight MiB | resident MiB | weight/resident |");
     println!("|---|---:|---:|---:|");
     let sizes: [(&str, Size); 4] = [

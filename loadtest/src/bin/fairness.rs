@@ -1,23 +1,24 @@
 //! `fairness`: what one tenant's flood costs another, and what a refusal costs the gateway.
 //!
-//! Two measurements in one run, each with its yardstick beside it. First a quiet tenant asks at a steady pace, alone and then beside
-//! a tenant that keeps ten times its share under way; its answers must all be good, and its 99th
-//! percentile is compared (R012: less than 10 % more). Then one client floods a route whose limit
-//! is used up, at a steady rate, and the processor time of a 429 is compared with that of an
-//! admitted request (R200: at most 1 ms each, at most 40 % of the cost).
+//! Two measurements in one run, each with its yardstick beside it. First a quiet tenant asks at a
+//! steady pace, alone and then beside a tenant that keeps ten times its share under way; its
+//! answers must all be good, and its 99th percentile is compared (R012: less than 10 % more). Then
+//! one client floods a route whose limit is used up, at a steady rate, and the processor time of a
+//! 429 is compared with that of an admitted request (R200: at most 1 ms each, at most 40 % of the
+//! cost).
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tidegate_loadtest::client::Client;
-use tidegate_loadtest::document::HOST;
-use tidegate_loadtest::probe;
-use tidegate_loadtest::process::{Core, Cores, Process};
-use tidegate_loadtest::{Context, Error, Result};
+use tidegate_loadtest::document::{HOST, Place};
+use tidegate_loadtest::process::{Cores, Process};
+use tidegate_loadtest::program::{self, Scaled};
+use tidegate_loadtest::{Context, Error, Result, probe, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -26,7 +27,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 const USAGE: &str = "usage: fairness [--quick] [--gateway FILE]
 
 --quick          a tenth of the load: shows that it works, measures nothing
---gateway FILE   the gateway; without it, the one beside this program";
+--gateway FILE   the gateway; without it, the one beside this program
+--help           print this";
 
 /// How much is sent.
 #[derive(Clone, Copy)]
@@ -59,42 +61,18 @@ const SERVICE: Duration = Duration::from_millis(100);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let mut scale = WHOLE;
-    let mut gateway = None;
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "--quick" => scale = QUICK,
-            "--gateway" => gateway = words.next().map(PathBuf::from),
-            _ => {
-                eprintln!("{USAGE}");
-                return ExitCode::from(2);
-            }
-        }
-    }
-    match run(scale, gateway).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("fairness: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run("fairness", USAGE, Scaled::read, run).await
 }
 
-async fn run(scale: Scale, gateway: Option<PathBuf>) -> Result<()> {
-    let here = std::env::current_exe().context("the folder of this program")?;
-    let programs = here.parent().context("the folder of this program")?;
-    let gateway = gateway.unwrap_or_else(|| programs.join("tidegate"));
-    let gateway = gateway.canonicalize().context(gateway.display())?;
+async fn run(options: Scaled) -> Result<()> {
+    let scale = if options.is_quick { QUICK } else { WHOLE };
+    let gateway = options.gateway;
     let cores = Cores::find();
     println!("- {}", cores.describe());
     let folder = tempfile::tempdir().context("a folder for the run")?;
     let slow = slow_origin().await?;
-    let fast = probe::free_address().await?;
-    let mut command = cores.command(Core::Load, &programs.join("origin"));
-    command.arg(fast.to_string());
-    let mut origin = Process::spawn("origin", command, folder.path())?;
-    origin.ready(async || probe::accepts(fast).await).await?;
+    let program = program::folder()?.join("origin");
+    let (fast, origin) = start::origin(cores, folder.path(), &program, 1024, &[]).await?;
     let node = Node::start(&gateway, cores, folder.path(), scale, slow, fast).await?;
     let fair = fairness(&node, scale).await;
     let cheap = match &fair {
@@ -121,22 +99,21 @@ impl Node {
         slow: SocketAddr,
         fast: SocketAddr,
     ) -> Result<Self> {
-        let (address, admin) = (probe::free_address().await?, probe::free_address().await?);
-        let file = folder.join("fairness.yaml");
-        let text = document(folder, (address, admin), (slow, fast), scale);
-        std::fs::write(&file, text).context(file.display())?;
-        let mut command = cores.command(Core::Measured, gateway);
-        command.arg("run").arg(&file).current_dir(folder);
-        command.env("QUIET_KEY", key("quiet")).env("NOISY_KEY", key("noisy"));
-        let mut process = Process::spawn("fairness", command, folder)?;
-        let is_ready = async || {
-            probe::get(admin, "/readyz", "Host: localhost\r\n")
-                .await
-                .is_ok_and(|answer| answer.status == 200)
+        for tenant in ["quiet", "noisy"] {
+            let file = folder.join(tenant);
+            std::fs::write(&file, key(tenant)).context(file.display())?;
+        }
+        let place = Place {
+            name: "fairness",
+            folder: folder.to_owned(),
+            address: probe::free_address().await?,
+            admin: probe::free_address().await?,
+            origin: fast,
+            redis: None,
         };
-        process.ready(is_ready).await?;
-        process.ready(async || probe::accepts(address).await).await?;
-        Ok(Self { address, process })
+        let process =
+            start::gateway(cores, gateway, &place, &document(&place, slow, scale)).await?;
+        Ok(Self { address: place.address, process })
     }
 }
 
@@ -144,21 +121,17 @@ fn key(tenant: &str) -> String {
     format!("{tenant}-0123456789abcdef")
 }
 
-fn document(
-    folder: &Path,
-    (address, admin): (SocketAddr, SocketAddr),
-    (slow, fast): (SocketAddr, SocketAddr),
-    scale: Scale,
-) -> String {
-    let (folder, places) = (folder.display(), scale.places);
+fn document(place: &Place, slow: SocketAddr, scale: Scale) -> String {
+    let (folder, places) = (place.folder.display(), scale.places);
+    let Place { address, admin, origin: fast, .. } = place;
     format!(
         "server: {{threads: 1, upgradeSocket: '{folder}/fairness.sock', gracePeriod: 1s}}
 listeners: [{{name: public, address: '{address}'}}]
 admin: {{address: '{admin}'}}
 accessLog: {{path: '{folder}/access.log'}}
 apiKeys:
-  - {{id: quiet, key: '${{env:QUIET_KEY}}', tenantId: quiet}}
-  - {{id: noisy, key: '${{env:NOISY_KEY}}', tenantId: noisy}}
+  - {{id: quiet, key: '${{file:{folder}/quiet}}', tenantId: quiet}}
+  - {{id: noisy, key: '${{file:{folder}/noisy}}', tenantId: noisy}}
 overload: {{maxInFlight: {places}, queueLimit: {places}, queueTimeout: 5s}}
 rateLimits:
   used-up: {{algorithm: token_bucket, capacity: 1, refillPerSecond: 0.0001, key: [tenantId]}}

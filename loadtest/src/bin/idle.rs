@@ -5,12 +5,15 @@
 
 use std::process::ExitCode;
 
-use tidegate_loadtest::options::Options;
+use tidegate_loadtest::options::{Options, positive};
 use tidegate_loadtest::process::Cores;
+use tidegate_loadtest::program::{self, Words};
 use tidegate_loadtest::target::{Kind, Setting, Target};
 use tidegate_loadtest::wrk::Wrk;
 use tidegate_loadtest::{Context, Error, Result, probe};
 use tokio::net::TcpStream;
+
+const USAGE: &str = "usage: idle [CONNECTIONS=10000] [GATEWAY]";
 
 /// Connections that are opened where the command line names no other number. Twice as many
 /// descriptors are not needed by anybody: they are at two ends of two processes.
@@ -18,28 +21,24 @@ const CONNECTIONS: usize = 10_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("idle: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run("idle", USAGE, read, run).await
 }
 
-async fn run() -> Result<()> {
-    let mut words = std::env::args().skip(1);
-    let connections = match words.next() {
-        Some(number) => number.parse().context("usage: idle [CONNECTIONS] [GATEWAY]")?,
-        None => CONNECTIONS,
-    };
-    let options = Options { gateway: words.next().map(Into::into), ..Options::default() };
+fn read(words: Words) -> Result<Option<(usize, Options)>> {
+    let Some(operands) = program::operands(words, 2)? else { return Ok(None) };
+    let mut operands = operands.into_iter();
+    let connections = operands.next().map_or(Ok(CONNECTIONS), |number| {
+        positive("CONNECTIONS", &number).map(|number| number as usize)
+    });
+    let gateway = operands.next().map(Into::into);
+    Ok(Some((connections?, Options { gateway, ..Options::default() })))
+}
+
+async fn run((connections, options): (usize, Options)) -> Result<()> {
     let cores = Cores::find();
     let folder = tempfile::tempdir().context("a folder for the run")?;
     let wrk = Wrk::new(cores, folder.path())?;
-    let here = std::env::current_exe().context("the folder of this program")?;
-    let programs = here.parent().context("the folder of this program")?;
-    let setting = Setting::start(&options, cores, folder.path(), programs, &wrk).await?;
+    let setting = Setting::start(&options, cores, folder.path(), &program::folder()?, &wrk).await?;
     println!("| target | before MiB | with {connections} idle connections MiB | KiB each |");
     println!("|---|---:|---:|---:|");
     for kind in [Kind::Bare, Kind::Plain] {

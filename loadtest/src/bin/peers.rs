@@ -70,9 +70,8 @@ async fn run(options: &Options) -> Result<()> {
 }
 
 fn programs(options: &Options) -> Result<Programs> {
-    let here = std::env::current_exe().context("the folder of this program")?;
-    let here = here.parent().context("the folder of this program")?;
-    let folder = options.programs.as_deref().unwrap_or(here);
+    let here = program::folder()?;
+    let folder = options.programs.as_deref().unwrap_or(&here);
     // Servers are started in other folders.
     let whole = |path: &std::path::Path| std::path::absolute(path).context(path.display());
     let gateway = options.gateway.clone().unwrap_or_else(|| here.join("tidegate"));

@@ -8,7 +8,7 @@
 //! be at least 80 % of the peak.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -17,6 +17,7 @@ use std::time::Duration;
 use tidegate_loadtest::client::Client;
 use tidegate_loadtest::document::{HOST, Place};
 use tidegate_loadtest::process::{Core, Cores, Process};
+use tidegate_loadtest::program::{self, Scaled};
 use tidegate_loadtest::{Context, Error, Result, probe, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,7 +28,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 const USAGE: &str = "usage: saturation [--quick] [--gateway FILE]
 
 --quick          a few seconds: shows that it works, measures nothing
---gateway FILE   the gateway; without it, the one beside this program";
+--gateway FILE   the gateway; without it, the one beside this program
+--help           print this";
 
 /// Times the peak that is offered.
 const TIMES: u32 = 3;
@@ -54,36 +56,14 @@ enum Scarce {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let mut seconds = 10;
-    let mut gateway = None;
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "--quick" => seconds = 3,
-            "--gateway" => gateway = words.next().map(PathBuf::from),
-            _ => {
-                eprintln!("{USAGE}");
-                return ExitCode::from(2);
-            }
-        }
-    }
-    match run(seconds, gateway).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("saturation: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run("saturation", USAGE, Scaled::read, run).await
 }
 
-async fn run(seconds: u64, gateway: Option<PathBuf>) -> Result<()> {
-    let here = std::env::current_exe().context("the folder of this program")?;
-    let programs = here.parent().context("the folder of this program")?;
-    let gateway = gateway.unwrap_or_else(|| programs.join("tidegate"));
+async fn run(options: Scaled) -> Result<()> {
     let cores = Cores::find();
     cores.stay(Core::Load)?;
     let folder = tempfile::tempdir().context("a folder for the run")?;
-    let span = Duration::from_secs(seconds);
+    let span = Duration::from_secs(if options.is_quick { 3 } else { 10 });
     println!("- {}", cores.describe());
     println!(
         "\n| scarce | overload | offered/s | good/s | refused/s | late/s | failed/s | unsent/s | goodput |"
@@ -96,7 +76,8 @@ async fn run(seconds: u64, gateway: Option<PathBuf>) -> Result<()> {
             // One of its own for each: a service that was asked too much still works off what its
             // clients have given up.
             let origin = origin(scarce).await?;
-            let node = Node::start(&gateway, cores, folder.path(), origin, overload).await?;
+            let node =
+                Node::start(&options.gateway, cores, folder.path(), origin, overload).await?;
             if overload.is_empty() {
                 peak = find_peak(node.address, span).await?;
                 row(scarce, "peak, clients wait", peak, &peak_only(peak, span), peak, span);

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tidegate_loadtest::client::Client;
 use tidegate_loadtest::document::{HOST, Place};
 use tidegate_loadtest::process::{Core, Cores, Process};
+use tidegate_loadtest::program::{self, Words};
 use tidegate_loadtest::{Context, Error, Result, probe, start};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -40,28 +41,25 @@ const GROWTH: f64 = 0.05;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("soak: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run("soak", USAGE, read, run).await
 }
 
-async fn run() -> Result<()> {
+/// Seconds, and the gateway's binary.
+fn read(words: Words) -> Result<Option<(u64, PathBuf)>> {
+    let Some(operands) = program::operands(words, 1)? else { return Ok(None) };
     let seconds = match std::env::var("SOAK_SECONDS") {
-        Ok(text) => text.parse::<u64>().context(USAGE)?.max(SECONDS_MIN),
+        Ok(text) => text.parse::<u64>().context("SOAK_SECONDS")?.max(SECONDS_MIN),
         Err(_) => SECONDS,
     };
-    let here = std::env::current_exe().context("the folder of this program")?;
-    let programs = here.parent().context("the folder of this program")?;
-    let gateway = std::env::args().nth(1).map_or_else(|| programs.join("tidegate"), PathBuf::from);
+    Ok(Some((seconds, program::gateway_or_neighbour(operands.into_iter().next())?)))
+}
+
+async fn run((seconds, gateway): (u64, PathBuf)) -> Result<()> {
     let cores = Cores::find();
     cores.stay(Core::Load)?;
     let folder = tempfile::tempdir().context("a folder for the run")?;
-    let (origin, origin_process) =
-        start::origin(cores, folder.path(), &programs.join("origin"), 4096, &[]).await?;
+    let program = program::folder()?.join("origin");
+    let (origin, origin_process) = start::origin(cores, folder.path(), &program, 4096, &[]).await?;
     let place = Place {
         name: "soak",
         folder: folder.path().to_owned(),

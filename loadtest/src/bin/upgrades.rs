@@ -2,8 +2,7 @@
 //!
 //! Clients of every kind send at a constant rate while `tidegate upgrade` replaces the process
 //! again and again. Fails if a single request does, or if the last process has noticeably more
-//! memory or descriptors than the first that took over, after the same work. Environment:
-//! `UPGRADES` (10), `RATE` (1000 requests a second).
+//! memory or descriptors than the first that took over, after the same work.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -13,11 +12,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidegate_kit::{
-    Authority, Context as _, Error, Gateway, Http2Client, Message, Origin, RawConnection, Request,
-    Result, Setup, Stray, TlsClient, WebSocket, WebSocketOrigin, ports, send,
+    Authority, Context as _, Error, Gateway, MixedClient, MixedKind, MixedPlace, Origin, Result,
+    Setup, Stray, WebSocketOrigin, ports,
 };
+use tidegate_loadtest::options::positive;
+use tidegate_loadtest::program::{self, Words};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+const USAGE: &str = "\
+usage: [UPGRADES=10] [RATE=1000] upgrades
+
+Replaces the process UPGRADES times under RATE mixed requests a second: none may fail.";
 
 /// Time under load after each upgrade, before the process is measured.
 const WORK: Duration = Duration::from_secs(5);
@@ -29,30 +35,18 @@ const REST: Duration = Duration::from_millis(1500);
 const TOLERANCE: f64 = 1.05;
 
 /// Clients by kind, with how many there are and their part of the rate in hundredths.
-const KINDS: [(Kind, u64, u64); 6] = [
-    (Kind::Opening, 8, 40),
-    (Kind::Keeping, 8, 35),
-    (Kind::Secure, 4, 5),
-    (Kind::Http2, 4, 13),
-    (Kind::Streaming, 4, 5),
-    (Kind::WebSocket, 2, 2),
+const KINDS: [(MixedKind, u64, u64); 6] = [
+    (MixedKind::Opening, 8, 40),
+    (MixedKind::Keeping, 8, 35),
+    (MixedKind::Secure, 4, 5),
+    (MixedKind::Http2, 4, 13),
+    (MixedKind::Streaming, 4, 5),
+    (MixedKind::WebSocket, 2, 2),
 ];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Opening,
-    Keeping,
-    Secure,
-    Http2,
-    Streaming,
-    WebSocket,
-}
 
 /// What clients share.
 struct Load {
-    plain: SocketAddr,
-    secure: SocketAddr,
-    tls: TlsClient,
+    place: MixedPlace,
     served: AtomicU64,
     /// Connections that ended between two requests, so that another was opened.
     reopened: AtomicU64,
@@ -64,19 +58,27 @@ struct Load {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run("upgrades", USAGE, read, async |plan| {
+        run(plan).await.map_err(|error| tidegate_loadtest::Error::new(error.to_string()))
+    })
+    .await
 }
 
-async fn run() -> Result<()> {
-    let setting = |name, usual| std::env::var(name).ok().map_or(Ok(usual), |text| text.parse());
-    let upgrades: u64 = setting("UPGRADES", 10).context("UPGRADES")?;
-    let rate: u64 = setting("RATE", 1000).context("RATE")?;
+struct Plan {
+    upgrades: u32,
+    /// Requests a second.
+    rate: u32,
+}
+
+fn read(words: Words) -> tidegate_loadtest::Result<Option<Plan>> {
+    let setting = |name, usual| std::env::var(name).map_or(Ok(usual), |text| positive(name, &text));
+    if program::operands(words, 0)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Plan { upgrades: setting("UPGRADES", 10)?, rate: setting("RATE", 1000)? }))
+}
+
+async fn run(Plan { upgrades, rate }: Plan) -> Result<()> {
     let (origin, talk) = (Origin::start("api").await?, WebSocketOrigin::start().await?);
     let authority = Authority::new("load")?;
     let folder = tempfile::tempdir()?;
@@ -87,9 +89,7 @@ async fn run() -> Result<()> {
         format!("{{name: secure, address: \"{secure}\", tls: {{certificates: [{{{files}}}]}}}}");
     let mut first = Setup::new(&binary, config(&origin, &talk)).beside(&listener).start().await?;
     let load = Arc::new(Load {
-        plain: first.address(),
-        secure,
-        tls: authority.client(),
+        place: MixedPlace { plain: first.address(), secure, tls: authority.client() },
         served: AtomicU64::new(0),
         reopened: AtomicU64::new(0),
         resting: AtomicBool::new(false),
@@ -197,10 +197,10 @@ fn descriptors(id: i32) -> Result<u32> {
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-fn begin(load: &Arc<Load>, rate: u64) -> Vec<tokio::task::JoinHandle<()>> {
+fn begin(load: &Arc<Load>, rate: u32) -> Vec<tokio::task::JoinHandle<()>> {
     let mut clients = Vec::new();
     for (kind, count, hundredths) in KINDS {
-        let nanos = 100 * 1_000_000_000 * count / (rate * hundredths).max(1);
+        let nanos = 100 * 1_000_000_000 * count / (u64::from(rate) * hundredths);
         for _ in 0..count {
             let load = Arc::clone(load);
             clients.push(tokio::spawn(client(load, kind, Duration::from_nanos(nanos))));
@@ -209,27 +209,19 @@ fn begin(load: &Arc<Load>, rate: u64) -> Vec<tokio::task::JoinHandle<()>> {
     clients
 }
 
-async fn client(load: Arc<Load>, kind: Kind, pause: Duration) {
+async fn client(load: Arc<Load>, kind: MixedKind, pause: Duration) {
     let mut ticks = interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let (mut kept, mut http2) = (None, None);
+    let mut client = MixedClient::new(kind, load.place.clone());
     while !load.over.load(Ordering::Relaxed) {
         if load.resting.load(Ordering::Relaxed) {
-            (kept, http2) = (None, None);
+            client.rest();
             sleep(Duration::from_millis(20)).await;
             ticks.reset_immediately();
             continue;
         }
         ticks.tick().await;
-        let outcome = match kind {
-            Kind::Opening => open(&load).await.map(|_| ()),
-            Kind::Keeping => keep(&load, &mut kept).await,
-            Kind::Secure => secure(&load).await,
-            Kind::Http2 => keep_http2(&load, &mut http2).await,
-            Kind::Streaming => stream(&load).await,
-            Kind::WebSocket => talk(&load).await,
-        };
-        match outcome {
+        match client.once().await {
             Ok(()) => {
                 load.served.fetch_add(1, Ordering::Relaxed);
             }
@@ -239,61 +231,5 @@ async fn client(load: Arc<Load>, kind: Kind, pause: Duration) {
             }
         }
     }
-}
-
-async fn open(load: &Load) -> Result<Option<RawConnection>> {
-    let mut connection = RawConnection::connect(load.plain).await?;
-    let answer = connection.request(&Request::get("/")).await?.expect(200)?;
-    Ok((answer.header("connection") != Some("close")).then_some(connection))
-}
-
-/// A client that keeps its connection may find it closed between two requests (RFC 9112, 9.3.1).
-async fn keep(load: &Load, kept: &mut Option<RawConnection>) -> Result<()> {
-    if let Some(mut connection) = kept.take() {
-        if let Ok(answer) = connection.request(&Request::get("/")).await {
-            let answer = answer.expect(200)?;
-            *kept = (answer.header("connection") != Some("close")).then_some(connection);
-            return Ok(());
-        }
-        load.reopened.fetch_add(1, Ordering::Relaxed);
-    }
-    *kept = open(load).await?;
-    Ok(())
-}
-
-async fn secure(load: &Load) -> Result<()> {
-    let (mut connection, _) = RawConnection::tls(&load.tls, load.secure, "a.example").await?;
-    connection.request(&Request::get("/")).await?.expect(200).map(|_| ())
-}
-
-/// A connection of HTTP/2 that was told to go takes no further request.
-async fn keep_http2(load: &Load, kept: &mut Option<Http2Client>) -> Result<()> {
-    if let Some(client) = kept.take() {
-        if let Ok(answer) = client.get("/", &[]).await {
-            answer.expect(200)?;
-            *kept = Some(client);
-            return Ok(());
-        }
-        load.reopened.fetch_add(1, Ordering::Relaxed);
-    }
-    let (client, _) = Http2Client::tls(&load.tls, load.secure, "a.example").await?;
-    client.get("/", &[]).await?.expect(200)?;
-    *kept = Some(client);
-    Ok(())
-}
-
-async fn stream(load: &Load) -> Result<()> {
-    let answer = send(load.plain, &Request::get("/chunks/64")).await?.expect(200)?;
-    let whole = answer.body.len() == 64 * 1024;
-    whole.then_some(()).ok_or_else(|| Error::new("an answer is not whole"))
-}
-
-async fn talk(load: &Load) -> Result<()> {
-    let mut socket = WebSocket::connect(load.plain, "/talk/echo").await?.context("101")?;
-    for _ in 0..3 {
-        socket.send(Message::text("hello")).await?;
-        let same = socket.message().await? == Message::text("hello");
-        same.then_some(()).context("another message")?;
-    }
-    socket.close().await
+    load.reopened.fetch_add(client.reopened(), Ordering::Relaxed);
 }
