@@ -143,6 +143,12 @@ async fn judge(load: &Load, gateway: &Gateway, seen: &[(u32, u32)]) -> Result<()
         }
         return Err(Error::new(failures.join("\n")));
     }
+    // Each upgrade ends each kept connection once at most.
+    let kept = KINDS.iter().filter(|(kind, ..)| kind.keeps()).map(|(_, count, _)| count);
+    let most = kept.sum::<u64>() * u64::try_from(seen.len()).unwrap_or(u64::MAX);
+    if reopened > most {
+        return Err(Error::new(format!("kept connections may end {most} times, by upgrades")));
+    }
     let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return Ok(()) };
     let grown = |first: u32, last: u32| f64::from(last) > f64::from(first) * TOLERANCE;
     if grown(first.0, last.0) || grown(first.1, last.1) {

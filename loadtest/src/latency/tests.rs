@@ -10,21 +10,28 @@ fn outcome(ms: u64) -> Outcome {
 }
 
 #[test]
-fn what_is_added_is_the_difference_of_percentiles() {
+fn what_is_added_is_the_median_of_the_rounds() {
     let measured = Measured {
         target: Target::Plain,
         peak: Some(1000.0),
         rate: 500,
         direct: outcome(2),
         through: outcome(5),
-        rounds: vec![(outcome(2), outcome(5))],
+        rounds: vec![
+            (outcome(2), outcome(5)),
+            (outcome(2), outcome(40)),
+            (outcome(9), outcome(11)),
+        ],
         busy: 0.5,
     };
     assert!((measured.added_ms(50.0) - 3.0).abs() < 0.05);
+    assert!((measured.worst_ms(50.0) - 38.0).abs() < 0.5);
+    let [direct, through] = measured.ways_ms(50.0);
+    assert!((direct - 2.0).abs() < 0.05 && (through - 11.0).abs() < 0.05);
     let value = measured.to_json();
     assert!((value["addedMs"]["p99.9"].as_f64().unwrap() - 3.0).abs() < 0.05);
     assert_eq!(value["through"]["requests"], 100);
-    assert_eq!(value["rounds"].as_array().unwrap().len(), 1);
+    assert_eq!(value["rounds"].as_array().unwrap().len(), 3);
 }
 
 #[test]

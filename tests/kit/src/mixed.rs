@@ -30,6 +30,14 @@ impl MixedKind {
         [Self::Opening, Self::Keeping, Self::Secure, Self::Http2, Self::Streaming, Self::WebSocket];
 }
 
+impl MixedKind {
+    /// Whether it keeps its connection from one request to the next.
+    #[must_use]
+    pub const fn keeps(self) -> bool {
+        matches!(self, Self::Keeping | Self::Http2)
+    }
+}
+
 /// Where clients connect: to a gateway with an [`Origin`](crate::Origin) behind it, and a
 /// [`WebSocketOrigin`](crate::WebSocketOrigin) below `/talk`.
 #[derive(Clone)]
@@ -59,7 +67,8 @@ impl MixedClient {
     }
 
     /// Connections that ended between two requests, so that another was opened. Whoever keeps a
-    /// connection must expect that (RFC 9112, 9.3.1; RFC 9113, 6.8); it is no failed request.
+    /// connection must expect that (RFC 9112, 9.3.1; RFC 9113, 6.8); it is no failed request. One
+    /// that ends when something of an answer has come is.
     #[must_use]
     pub const fn reopened(&self) -> u64 {
         self.reopened
@@ -92,32 +101,29 @@ impl MixedClient {
     }
 
     async fn keeping(&mut self, request: &Request) -> Result<()> {
-        if let Some(kept) = self.kept.take() {
-            if let Ok(answer) = self.ask(kept, request).await {
-                return answer;
-            }
-            self.reopened += 1;
-        }
-        let fresh = RawConnection::connect(self.place.plain).await?;
-        self.ask(fresh, request).await?
-    }
-
-    /// Fails where there is no answer; what it gives fails where the answer is no success.
-    async fn ask(
-        &mut self,
-        mut connection: RawConnection,
-        request: &Request,
-    ) -> Result<Result<()>> {
-        let answer = connection.request(request).await?;
+        let had = self.kept.is_some();
+        let answered = match self.kept.take() {
+            Some(mut kept) => kept.request_again(request).await?.map(|answer| (kept, answer)),
+            None => None,
+        };
+        let (connection, answer) = if let Some(answered) = answered {
+            answered
+        } else {
+            self.reopened += u64::from(had);
+            let mut fresh = RawConnection::connect(self.place.plain).await?;
+            let answer = fresh.request(request).await?;
+            (fresh, answer)
+        };
+        let answer = answer.expect(200)?;
         if answer.header("connection") != Some("close") {
             self.kept = Some(connection);
         }
-        Ok(answer.expect(200).map(|_| ()))
+        Ok(())
     }
 
     async fn http2(&mut self) -> Result<()> {
         if let Some(kept) = self.http2.take() {
-            if let Ok(answer) = kept.get("/", &[]).await {
+            if let Some(answer) = kept.try_get("/", &[]).await? {
                 answer.expect(200)?;
                 self.http2 = Some(kept);
                 return Ok(());

@@ -100,6 +100,19 @@ impl RawConnection {
         Ok(response)
     }
 
+    /// The answer to a request on a connection that was kept; none where the connection ends
+    /// before anything of an answer has come (RFC 9112, 9.3.1).
+    pub async fn request_again(&mut self, request: &Request) -> Result<Option<Response>> {
+        if self.send(&request.to_bytes(&self.host)).await.is_err() {
+            return Ok(None);
+        }
+        let read = self.stream.read_buf(&mut self.buffer);
+        match wait::within("a byte", read).await? {
+            Ok(0) | Err(_) => Ok(None),
+            Ok(_) => self.response().await.map(Some),
+        }
+    }
+
     /// Reads one response to a request that was not HEAD.
     pub async fn response(&mut self) -> Result<Response> {
         let read = read_response(&mut self.stream, &mut self.buffer, false);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use h2::Reason;
 use h2::client::SendRequest;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -48,11 +49,18 @@ impl Http2Client {
 
     /// Sends a request on a stream of its own and reads the answer to its end.
     pub async fn request(&self, method: &str, path: &str, body: &[u8]) -> Result<Response> {
-        wait::within("an HTTP/2 answer", self.exchange(method, path, &[], body)).await?
+        let exchange = self.exchange(method, path, &[], body);
+        wait::within("an HTTP/2 answer", exchange).await??.context("a request that was taken")
     }
 
     /// Sends a GET with these headers and reads the answer to its end.
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
+        self.try_get(path, headers).await?.context("a request that was taken")
+    }
+
+    /// The same; none where the peer says that it will not have looked at the request, as it takes
+    /// leave (RFC 9113, 6.8 and 8.7), or where the connection had ended before.
+    pub async fn try_get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Option<Response>> {
         wait::within("an HTTP/2 answer", self.exchange("GET", path, headers, &[])).await?
     }
 
@@ -62,7 +70,7 @@ impl Http2Client {
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Response> {
+    ) -> Result<Option<Response>> {
         let start = Instant::now();
         let mut request =
             http::Request::builder().method(method).uri(format!("{}{path}", self.base));
@@ -70,9 +78,13 @@ impl Http2Client {
             request = request.header(*name, *value);
         }
         let request = request.version(http::Version::HTTP_2).body(()).context("request")?;
-        let mut requests = self.requests.clone().ready().await.context("a free stream")?;
-        let (answer, mut stream) =
-            requests.send_request(request, body.is_empty()).context("request header")?;
+        let begun =
+            async { self.requests.clone().ready().await?.send_request(request, body.is_empty()) };
+        let (answer, mut stream) = match begun.await {
+            Ok(begun) => begun,
+            Err(error) if error.is_io() || is_leave(&error) => return Ok(None),
+            Err(error) => return Err(error).context("request header"),
+        };
         let send = async {
             let mut rest = Bytes::copy_from_slice(body);
             while !rest.is_empty() {
@@ -89,7 +101,11 @@ impl Http2Client {
             std::future::pending::<()>().await;
         };
         let read = async {
-            let (head, mut body) = answer.await.context("answer")?.into_parts();
+            let (head, mut body) = match answer.await {
+                Ok(answer) => answer.into_parts(),
+                Err(error) if is_leave(&error) => return Ok(None),
+                Err(error) => return Err(error).context("answer"),
+            };
             let mut bytes = Vec::new();
             while let Some(piece) = body.data().await {
                 let piece = piece.context("answer's body")?;
@@ -100,18 +116,25 @@ impl Http2Client {
                 let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
                 (name.as_str().to_owned(), value)
             });
-            Ok(Response {
+            Ok(Some(Response {
                 status: head.status.as_u16(),
                 headers: headers.collect(),
                 body: bytes,
                 took: start.elapsed(),
-            })
+            }))
         };
         tokio::select! {
             response = read => response,
             () = send => unreachable!("sending ends in waiting"),
         }
     }
+}
+
+/// Whether the peer says by an error that the request was none of those that it takes.
+fn is_leave(error: &h2::Error) -> bool {
+    let reason = error.reason();
+    (error.is_go_away() && reason == Some(Reason::NO_ERROR))
+        || (error.is_reset() && reason == Some(Reason::REFUSED_STREAM))
 }
 
 impl Drop for Http2Client {
