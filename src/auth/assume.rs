@@ -28,7 +28,7 @@ pub fn assume(providers: &Providers, claims: Map<String, Value>) -> Result<Ident
         tenants: &providers.tenants,
         headers: &providers.headers,
     };
-    claims::facts(claims, &reading)
+    claims::facts(claims.into(), &reading)
         .map(Identity::prove)
         .map_err(|error: TokenError| format!("such a token would be refused: {}", error.words()))
 }

@@ -63,7 +63,7 @@ fn facts(certificate: &ClientCertificate, providers: &Providers) -> Result<Ident
     let mut facts = IdentityFacts {
         provider: PROVIDER.into(),
         subject: subject.into(),
-        claims: claims(certificate, spiffe),
+        claims: claims(certificate, spiffe).into(),
         ..caller
     };
     facts.headers = providers

@@ -17,6 +17,9 @@ pub(super) use keys::{
 };
 pub(super) use limits::{LimitsArgs, LimitsCommand, OneCounter, Running, SimulateArgs};
 
+/// Where packages put the configuration.
+pub(super) const INSTALLED: &str = "/etc/tidegate/gateway.yaml";
+
 /// An API gateway on Pingora: routing, identity, limits, caching and rollout, explained.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, about)]
@@ -78,6 +81,7 @@ pub(super) enum GenerateCommand {
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// The configuration.
+    #[arg(default_value = INSTALLED)]
     pub(super) file: PathBuf,
     /// Take the listening sockets over from the running process, which drains once this one
     /// serves. Without a running process this is an ordinary start.
@@ -94,6 +98,7 @@ pub(super) struct RunArgs {
 #[derive(Debug, Args)]
 pub(super) struct UpgradeArgs {
     /// The configuration of the running gateway: it says where its `upgradeSocket` is.
+    #[arg(default_value = INSTALLED)]
     pub(super) file: PathBuf,
     /// The new binary; without it, the one that this command is.
     #[arg(long, value_name = "PATH")]
@@ -106,7 +111,8 @@ pub(super) struct UpgradeArgs {
 #[derive(Debug, Args)]
 pub(super) struct ReloadArgs {
     /// The configuration that the gateway runs, for the address of its admin listener and its
-    /// token. The gateway reads the file that it was started with.
+    /// token; without it and `--admin`, the one that packages install. The gateway reads the file
+    /// that it was started with.
     pub(super) file: Option<PathBuf>,
     /// The address of its admin listener; without it, that of the configuration.
     #[arg(long, value_name = "HOST:PORT")]
@@ -119,6 +125,7 @@ pub(super) struct ReloadArgs {
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// The configuration.
+    #[arg(default_value = INSTALLED)]
     pub(super) file: PathBuf,
     /// Print problems as JSON.
     #[arg(long)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::args::{ReloadArgs, Running};
+use super::args::{INSTALLED, ReloadArgs, Running};
 use super::client::{Client, Method};
 
 /// Longest time for an answer: ten thousand routes are compiled at the lowest priority, and the
@@ -14,7 +14,9 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(super) fn reload(args: &ReloadArgs) -> Result<String, String> {
     let ReloadArgs { file, admin, json } = args;
-    let running = Running { admin: admin.clone(), config: file.clone(), json: *json };
+    let installed = || admin.is_none().then(|| INSTALLED.into());
+    let config = file.clone().or_else(installed);
+    let running = Running { admin: admin.clone(), config, json: *json };
     let client = Client::of(&running)?.patient(TIMEOUT);
     let told = client.ask(Method::Post, "/admin/reload")?;
     Ok(if args.json { format!("{told:#}\n") } else { in_words(&told) })

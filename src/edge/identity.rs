@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderName, HeaderValue};
-use serde_json::{Map, Value};
+
+use super::Claims;
 
 /// What [`IdentityFacts::provider`] says for parties that sign their requests; no identity
 /// provider may be called so.
@@ -46,7 +47,7 @@ pub struct IdentityFacts {
     /// (RFC 8705, 3.1); on connections without it, it proves nothing.
     pub bound_certificate: Option<Box<str>>,
     /// All claims of the token; empty for API keys.
-    pub claims: Map<String, Value>,
+    pub claims: Claims,
     /// What the upstream is told, ready to be sent.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }

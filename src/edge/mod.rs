@@ -5,6 +5,7 @@
 //! context. Policies see a [`RequestView`] and never the wire.
 
 mod address_set;
+mod claims;
 mod client_addr;
 mod connection;
 mod forwarded;
@@ -21,6 +22,7 @@ mod view;
 pub(crate) mod weighted;
 
 pub use address_set::AddressSet;
+pub use claims::Claims;
 pub use client_addr::TrustedProxies;
 pub use connection::{ClientCertificate, Connection, Proved};
 pub use forwarded::{forwarded_for, forwarded_host, forwarded_proto};

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, header};
+use serde_json::Map;
 
 use super::{Applied, CounterKey, Imagined, LimitRule, Take};
 use crate::edge::{Identity, IdentityFacts};
@@ -193,6 +194,7 @@ fn imagine<'a>(given: &[Given<'a>], guess: Guess) -> Result<Imagined<'a>, Unname
         service: if guess == Guess::OtherService { "\0other" } else { "\0" },
         ..Imagined::default()
     };
+    let mut claims = Map::new();
     let mut cookies: Vec<String> = Vec::new();
     for Given { part, value, is_json } in given {
         let wrong = || Unnamed::Value(part.to_string());
@@ -209,10 +211,10 @@ fn imagine<'a>(given: &[Given<'a>], guess: Guess) -> Result<Imagined<'a>, Unname
             KeyPart::Service => request.service = value,
             KeyPart::Claim(name) if *is_json => {
                 let value = serde_json::from_str(value).map_err(|_| wrong())?;
-                caller.claims.insert(name.clone(), value);
+                claims.insert(name.clone(), value);
             }
             KeyPart::Claim(name) => {
-                caller.claims.insert(name.clone(), (*value).into());
+                claims.insert(name.clone(), (*value).into());
             }
             KeyPart::Header(name) => {
                 let name = HeaderName::try_from(name.as_str()).map_err(|_| wrong())?;
@@ -227,6 +229,7 @@ fn imagine<'a>(given: &[Given<'a>], guess: Guess) -> Result<Imagined<'a>, Unname
             }
         }
     }
+    request.caller.claims = claims.into();
     if let Some(cookies) = (!cookies.is_empty()).then(|| cookies.join("; ")) {
         let value = HeaderValue::try_from(cookies).map_err(|_| Unnamed::Value("cookie".into()))?;
         request.headers.insert(header::COOKIE, value);

@@ -10,7 +10,7 @@ use crate::cache::check_store;
 use crate::edge::AddressSet;
 use crate::limit::LimitRule;
 use crate::limit::fair::Overload;
-use crate::model::{CacheStore, Config, Problem, Problems, Resolved};
+use crate::model::{CacheStore, Config, Problem, Problems, Resolved, Server};
 use crate::routing::{RouteIndex, Table};
 use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
@@ -33,6 +33,7 @@ pub struct Parts<'a> {
 /// all problems is an error.
 pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> Option<Snapshot> {
     let listeners = Listeners::compile(&config.listeners, parts.resolved, problems);
+    check_upgrades(&config.server, problems);
     check_admin(config, problems);
     if let Some(model) = &config.redis {
         store::check(model, parts.resolved, problems);
@@ -108,6 +109,22 @@ fn unique_names(config: &Config, problems: &mut Problems) {
     }
 }
 
+/// A new process warms up first and must be heard of within the time that an upgrade has.
+fn check_upgrades(server: &Server, problems: &mut Problems) {
+    let (warm, whole) = (server.warm_up_timeout.get(), server.upgrade_timeout.get());
+    if warm >= whole {
+        let message = format!(
+            "a new process may warm up for {} and is cut off after {}: one that stays cold never \
+             takes over",
+            humantime::format_duration(warm),
+            humantime::format_duration(whole)
+        );
+        let help = "set `upgradeTimeout` to some seconds more than `warmUpTimeout`";
+        problems
+            .push(Problem::warning("server.warm_up", "server.warmUpTimeout", message).help(help));
+    }
+}
+
 fn check_admin(config: &Config, problems: &mut Problems) {
     if config.admin.drills {
         problems.push(
@@ -144,4 +161,26 @@ fn key_visible_to(cache: &CacheStore, problems: &mut Problems) -> AddressSet {
         problems.push(Problem::error("cache.networks", place, why));
     }
     set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Span;
+
+    fn codes(upgrade: u64, warm_up: u64) -> Vec<&'static str> {
+        let (upgrade_timeout, warm_up_timeout) =
+            (Span::from_secs(upgrade), Span::from_secs(warm_up));
+        let server = Server { upgrade_timeout, warm_up_timeout, ..Server::default() };
+        let mut problems = Problems::default();
+        check_upgrades(&server, &mut problems);
+        problems.0.iter().map(|problem| problem.code).collect()
+    }
+
+    #[test]
+    fn a_process_must_be_able_to_warm_up_in_time() {
+        assert_eq!(codes(60, 10), [""; 0]);
+        assert_eq!(codes(11, 10), [""; 0]);
+        assert_eq!(codes(10, 10), ["server.warm_up"]);
+    }
 }

@@ -9,13 +9,12 @@ use std::sync::Arc;
 
 use ring::hmac;
 use ring::rand::SystemRandom;
-use serde_json::Map;
 
 use super::{KeyHash, PROVIDER};
 use crate::auth::database::key_text::hash;
 use crate::auth::headers::IdentityHeaders;
 use crate::auth::jwt::claims::Tenants;
-use crate::edge::{Identity, IdentityFacts};
+use crate::edge::{Claims, Identity, IdentityFacts};
 use crate::model::{ApiKey, Problem, Problems, Resolved, Secret};
 
 /// Keys shorter than this can be guessed at the rate that a gateway answers.
@@ -159,7 +158,7 @@ fn identity(
         token_id: None,
         issued_at: None,
         bound_certificate: None,
-        claims: Map::new(),
+        claims: Claims::default(),
         headers: Vec::new(),
     };
     facts.headers = headers

@@ -87,13 +87,13 @@ fn any_claim_can_be_sent_under_any_name() {
     let claims = json!({
         "dept": "sales", "n": 7, "b": true, "l": ["a", "b", 3], "o": {"x": 1}, "zero": null,
     });
-    let facts = IdentityFacts { claims: claims.as_object().unwrap().clone(), ..facts() };
+    let facts = IdentityFacts { claims: claims.as_object().unwrap().clone().into(), ..facts() };
     let mut sent = sent(&headers, &facts);
     sent.sort();
     let expected = [("x-b", "true"), ("x-dept", "sales"), ("x-l", "a,b"), ("x-n", "7")];
     assert_eq!(sent, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let forging = json!({"l": ["a,b"]});
-    let facts = IdentityFacts { claims: forging.as_object().unwrap().clone(), ..facts };
+    let facts = IdentityFacts { claims: forging.as_object().unwrap().clone().into(), ..facts };
     assert_eq!(headers.render(&facts), Err(Unsendable));
 }
 
@@ -154,7 +154,7 @@ fn a_claim_in_an_object_is_found_by_dots_unless_one_has_that_very_name() {
     let (headers, problems) = compile(yaml);
     assert_eq!(problems, [""; 0]);
     let with = |claims: serde_json::Value| {
-        let facts = IdentityFacts { claims: claims.as_object().unwrap().clone(), ..facts() };
+        let facts = IdentityFacts { claims: claims.as_object().unwrap().clone().into(), ..facts() };
         sent(&headers, &facts)
             .into_iter()
             .map(|(name, value)| format!("{name}={value}"))
@@ -186,7 +186,7 @@ fn every_fact_and_encoding_has_a_word() {
         roles: list(&["a,b", "c"]),
         api_key: Some("partner".into()),
         token_id: Some("t-1".into()),
-        claims: claims.as_object().unwrap().clone(),
+        claims: claims.as_object().unwrap().clone().into(),
         ..IdentityFacts::default()
     };
     let expected = [

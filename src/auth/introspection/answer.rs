@@ -93,7 +93,7 @@ fn identity(
         tenants: &providers.tenants,
         headers: &providers.headers,
     };
-    Ok(Arc::new(Identity::prove(claims::facts(members, &reading)?)))
+    Ok(Arc::new(Identity::prove(claims::facts(members.into(), &reading)?)))
 }
 
 /// Holds members to the rules of a token's claims; one without `exp` has not expired.

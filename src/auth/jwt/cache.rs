@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use prometheus::{IntCounter, IntGauge};
-use serde_json::{Map, Value};
 
 pub(in crate::auth) use super::proof::Binding;
 use crate::clock::Moment;
@@ -61,8 +60,17 @@ struct Slot {
     /// Hash of the token, so that most slots are passed over with one load.
     tag: AtomicU64,
     entry: ArcSwapOption<Entry>,
+    /// That of the entry.
+    good_until: AtomicU64,
     /// Whether the slot was hit since the last one was displaced from its set.
     was_used: AtomicBool,
+}
+
+impl Slot {
+    /// By its tag; one that another thread fills or empties at this moment may say either.
+    fn holds_something(&self) -> bool {
+        self.tag.load(Ordering::Acquire) != EMPTY
+    }
 }
 
 struct Entry {
@@ -178,8 +186,9 @@ impl TokenCache {
         let identity = Arc::clone(identity);
         let entry = Entry { token: token.into(), binding, good_until, identity, weight };
         let before = slot.entry.swap(Some(Arc::new(entry)));
-        slot.tag.store(tag, Ordering::Release);
+        slot.good_until.store(good_until, Ordering::Relaxed);
         slot.was_used.store(false, Ordering::Relaxed);
+        slot.tag.store(tag, Ordering::Release);
         self.entries_shown.inc();
         if let Some(other) = before {
             // Somebody else put one there at the same time.
@@ -247,55 +256,35 @@ impl TokenCache {
 
 /// The slot to give up: an empty one, else the least wanted.
 fn victim(set: &[Slot], now: Moment) -> Option<&Slot> {
-    let is_empty = |slot: &&Slot| slot.entry.load().is_none();
-    set.iter().find(is_empty).or_else(|| least_wanted(set, now))
+    set.iter().find(|slot| !slot.holds_something()).or_else(|| least_wanted(set, now))
 }
 
 /// Among slots that hold something: one whose token has expired, else one without a hit since
-/// the last displacement, else any; then everybody has to be hit again to be safe.
+/// the last displacement, else any; then everybody has to be hit again to be safe. Looks at no
+/// entry: in a full cache nearly all of them are far from the processor.
 fn least_wanted(set: &[Slot], now: Moment) -> Option<&Slot> {
-    let holds = |slot: &Slot, which: fn(&Entry, Moment) -> bool| {
-        slot.entry.load().as_deref().is_some_and(|entry| which(entry, now))
-    };
-    let expired = set.iter().find(|slot| holds(slot, |entry, now| !entry.is_good(now)));
-    if expired.is_some() {
-        return expired;
-    }
-    let unused = |slot: &&Slot| !slot.was_used.load(Ordering::Relaxed) && holds(slot, |_, _| true);
-    if let Some(unused) = set.iter().find(unused) {
-        return Some(unused);
+    let held = || set.iter().filter(|slot| slot.holds_something());
+    let is_expired = |slot: &&Slot| slot.good_until.load(Ordering::Relaxed) < now.unix_seconds();
+    let is_unused = |slot: &&Slot| !slot.was_used.load(Ordering::Relaxed);
+    if let Some(unwanted) = held().find(is_expired).or_else(|| held().find(is_unused)) {
+        return Some(unwanted);
     }
     for slot in set {
         slot.was_used.store(false, Ordering::Relaxed);
     }
-    let held = set.iter().filter(|slot| holds(slot, |_, _| true)).count();
-    set.iter().filter(|slot| holds(slot, |_, _| true)).nth(fastrand::usize(..held.max(1)))
+    held().nth(fastrand::usize(..held().count().max(1)))
 }
 
-/// What an entry takes in memory, estimated: the token, the facts, and every value of the claims
-/// with the place it takes in its map or list.
+/// What an entry takes in memory, estimated: the token, the facts, and all the claims.
 fn weight(token: &str, identity: &Identity) -> usize {
-    /// A name and its value in a map, with the index beside it.
-    const MEMBER: usize = size_of::<String>() + size_of::<Value>() + 24;
     /// A text of its own: pointer, counts, allocator.
     const TEXT: usize = 32;
-    fn map(members: &Map<String, Value>) -> usize {
-        members.iter().map(|(name, value)| MEMBER + name.len() + of(value)).sum()
-    }
-    fn of(value: &Value) -> usize {
-        match value {
-            Value::String(text) => TEXT + text.len(),
-            Value::Array(items) => items.iter().map(|item| size_of::<Value>() + of(item)).sum(),
-            Value::Object(members) => map(members),
-            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        }
-    }
     let texts = identity.scopes.iter().chain(&identity.roles).chain(&identity.products);
     let headers = identity.headers.iter();
     size_of::<Entry>()
         + size_of::<Identity>()
         + token.len()
-        + map(&identity.claims)
+        + identity.claims.weight()
         + texts.map(|text| TEXT + text.len()).sum::<usize>()
         + headers.map(|(name, value)| 4 * TEXT + name.as_str().len() + value.len()).sum::<usize>()
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::confirmation;
 use crate::auth::challenge::TokenError;
 use crate::auth::headers::IdentityHeaders;
-use crate::edge::IdentityFacts;
+use crate::edge::{Claims, IdentityFacts};
 use crate::model::{ClaimNames, Tenant};
 
 /// Claims that carry scopes at issuers that do not use the configured one.
@@ -45,7 +45,7 @@ impl Tenants {
 /// A subject is missing, the token is bound in a way that is not checked here, or a fact cannot
 /// be sent as a header without forging something.
 pub(in crate::auth) fn facts(
-    claims: Map<String, Value>,
+    claims: Claims,
     reading: &Reading<'_>,
 ) -> Result<IdentityFacts, TokenError> {
     let names = reading.names;
@@ -67,11 +67,12 @@ pub(in crate::auth) fn facts(
         token_id: text(&claims, "jti"),
         issued_at: claims.get("iat").and_then(Value::as_u64),
         bound_certificate: confirmation::read(&claims)?,
-        claims: Map::new(),
+        claims: Claims::default(),
         headers: Vec::new(),
     };
     facts.claims = claims;
     facts.headers = reading.headers.render(&facts).map_err(|_| TokenError::Unsendable)?;
+    facts.claims.fold();
     Ok(facts)
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::strict_json::{self, Bounds, JsonRefused};
 use crate::auth::challenge::TokenError;
+use crate::edge::Claims;
 
 /// Longest token read, in bytes.
 pub(in crate::auth) const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -63,7 +64,7 @@ pub(in crate::auth) struct Token<'a> {
     pub(in crate::auth) signed: &'a [u8],
     pub(in crate::auth) signature: Vec<u8>,
     /// The claims as the token states them. Believe them only after the signature.
-    pub(in crate::auth) claims: Map<String, Value>,
+    pub(in crate::auth) claims: Claims,
 }
 
 impl<'a> Token<'a> {
@@ -92,7 +93,7 @@ pub(in crate::auth) fn glance(text: &str) -> [Option<Map<String, Value>>; 2] {
     let Ok([header, payload, _]) = split(text) else { return [None, None] };
     let header =
         decode(header).ok().and_then(|json| strict_json::object(&json, HEADER_BOUNDS).ok());
-    [header, read_claims(payload).ok()]
+    [header, read_claims(payload).ok().map(|claims| claims.clone())]
 }
 
 /// The three parts, none of them empty.
@@ -130,9 +131,11 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Encoding)
 }
 
-fn read_claims(payload: &str) -> Result<Map<String, Value>, TokenError> {
-    strict_json::object(&decode(payload)?, CLAIMS_BOUNDS)
-        .map_err(|refused| blame(&refused, TokenError::Payload))
+fn read_claims(payload: &str) -> Result<Claims, TokenError> {
+    let json = decode(payload)?;
+    let members = strict_json::object(&json, CLAIMS_BOUNDS)
+        .map_err(|refused| blame(&refused, TokenError::Payload))?;
+    Ok(Claims::written(json, members))
 }
 
 /// Why a part is refused; `part` where it is no JSON object to begin with.

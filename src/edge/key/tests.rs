@@ -11,7 +11,7 @@ fn caller() -> Identity {
         tenant_id: Some("acme".into()),
         plan: Some("gold".into()),
         api_key: Some("key-1".into()),
-        claims: claims.as_object().unwrap().clone(),
+        claims: claims.as_object().unwrap().clone().into(),
         ..IdentityFacts::default()
     })
 }

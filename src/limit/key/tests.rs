@@ -156,7 +156,8 @@ fn a_request_takes_from_each_rule_of_its_route() {
 fn by_claim(rule: &LimitRule, json: &str) -> String {
     let mut claims = serde_json::Map::new();
     claims.insert("c".to_owned(), serde_json::from_str(json).unwrap());
-    let facts = IdentityFacts { claims, subject: "s".into(), ..IdentityFacts::default() };
+    let facts =
+        IdentityFacts { claims: claims.into(), subject: "s".into(), ..IdentityFacts::default() };
     key_of(rule, "192.0.2.7", "r", Some(&Identity::prove(facts)))
 }
 
@@ -347,12 +348,13 @@ proptest::proptest! {
         for words in ["tenantId, userId, 'header:x-team'", "userId, claim:c, tenantId"] {
             let rule = limit(words);
             let key = |(tenant, user, team, claim): &Parts| {
-                let mut facts = IdentityFacts {
+                let claims = serde_json::json!({"c": claim}).as_object().unwrap().clone();
+                let facts = IdentityFacts {
                     tenant_id: (!tenant.is_empty()).then(|| tenant.as_str().into()),
                     subject: user.as_str().into(),
+                    claims: claims.into(),
                     ..IdentityFacts::default()
                 };
-                facts.claims.insert("c".to_owned(), claim.clone().into());
                 let mut headers = HeaderMap::new();
                 headers.insert("x-team", HeaderValue::from_str(team).unwrap());
                 let identity = Identity::prove(facts);

@@ -26,16 +26,15 @@ fn real(rule: &Arc<LimitRule>, facts: IdentityFacts) -> Take {
 }
 
 fn alice() -> IdentityFacts {
-    let mut facts = IdentityFacts {
+    let claims = serde_json::json!({"dept": "r&d", "floor": 3}).as_object().unwrap().clone();
+    IdentityFacts {
         subject: "alice".into(),
         tenant_id: Some("acme".into()),
         api_key: Some("key_1".into()),
         plan: Some("pro".into()),
+        claims: claims.into(),
         ..IdentityFacts::default()
-    };
-    facts.claims.insert("dept".to_owned(), "r&d".into());
-    facts.claims.insert("floor".to_owned(), 3.into());
-    facts
+    }
 }
 
 fn by(key: &str) -> Arc<LimitRule> {

@@ -32,7 +32,7 @@ fn caller() -> Identity {
         tenant_id: Some("acme".into()),
         plan: Some("enterprise".into()),
         roles: vec![Arc::from("admin"), Arc::from("clerk")],
-        claims,
+        claims: claims.into(),
         ..IdentityFacts::default()
     })
 }

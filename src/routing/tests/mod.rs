@@ -139,7 +139,7 @@ pub(super) fn identity(tenant: Option<&str>, claims: Value) -> Arc<Identity> {
         tenant_id: tenant.map(Arc::from),
         plan: claims.get("plan").and_then(Value::as_str).map(Arc::from),
         roles: roles.map(Arc::from).collect(),
-        claims,
+        claims: claims.into(),
         ..IdentityFacts::default()
     }))
 }

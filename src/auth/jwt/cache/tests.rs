@@ -88,11 +88,11 @@ fn an_expired_token_is_the_first_to_leave() {
 #[test]
 fn what_it_weighs_is_bounded_and_shown() {
     let heavy = |n: usize| {
-        let claims = serde_json::json!({"list": vec![n; 1000]}).as_object().unwrap().clone();
+        let claims = serde_json::json!({"list": vec![n; 1000]}).as_object().unwrap().clone().into();
         Arc::new(Identity::prove(IdentityFacts { claims, ..IdentityFacts::default() }))
     };
     let one = weight("token-0", &heavy(0));
-    assert!(one > 1000 * size_of::<Value>(), "{one}");
+    assert!(one > 1000 * size_of::<serde_json::Value>(), "{one}");
     let bytes_max = one * 20;
     let cache = TokenCache::within(1024, bytes_max, &Metrics::new().unwrap());
     for n in 0..500 {

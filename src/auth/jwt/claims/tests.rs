@@ -13,7 +13,7 @@ fn read_with(
 ) -> Result<IdentityFacts, TokenError> {
     let reading =
         Reading { provider: &"main".into(), names, tenants, headers: &IdentityHeaders::default() };
-    facts(claims.as_object().unwrap().clone(), &reading)
+    facts(claims.as_object().unwrap().clone().into(), &reading)
 }
 
 fn texts(list: &[Arc<str>]) -> Vec<&str> {

@@ -1,0 +1,131 @@
+//! What a caller's proof says, as long as it is needed.
+//!
+//! A node remembers tens of thousands of verified tokens, and few routes ask for a claim that is
+//! no fact. Members that have been read take eight times the memory of their text and thirty
+//! allocations, each of them cold when the token has to leave again: so the text is what is kept,
+//! and it is read when somebody asks.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+use serde_json::{Map, Value};
+
+/// The members of a verified JSON object.
+///
+/// Dereferences to them; the first who does so after the text alone was kept has them read again.
+#[derive(Default)]
+pub struct Claims {
+    /// What `members` are read from; none where they were never text.
+    text: Option<Box<[u8]>>,
+    members: OnceLock<Map<String, Value>>,
+    weight: usize,
+}
+
+impl Claims {
+    /// Members with the JSON text in UTF-8 that they were read from.
+    pub(crate) fn written(text: Vec<u8>, members: Map<String, Value>) -> Self {
+        let mut claims = Self::from(members);
+        claims.weight += text.len();
+        claims.text = Some(text.into());
+        claims
+    }
+
+    /// Keeps the text alone, where there is one: it says the same as the members.
+    pub(crate) fn fold(&mut self) {
+        if self.text.is_some() {
+            self.members.take();
+        }
+    }
+
+    /// Bytes that they take in memory at most, estimated: their text, and every member with the
+    /// place that it takes in its map or list.
+    pub(crate) const fn weight(&self) -> usize {
+        self.weight
+    }
+}
+
+impl From<Map<String, Value>> for Claims {
+    fn from(members: Map<String, Value>) -> Self {
+        let weight = weigh(&members);
+        Self { text: None, members: members.into(), weight }
+    }
+}
+
+impl Deref for Claims {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Self::Target {
+        self.members.get_or_init(|| {
+            // It was read before: there is nothing in it that could not be read.
+            let text = self.text.as_deref().unwrap_or(b"{}");
+            serde_json::from_slice(text).unwrap_or_default()
+        })
+    }
+}
+
+/// Shows their names: values may be what nobody should read.
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.keys()).finish()
+    }
+}
+
+fn weigh(members: &Map<String, Value>) -> usize {
+    /// A name and its value in a map, with the index beside it.
+    const MEMBER: usize = size_of::<String>() + size_of::<Value>() + 24;
+    /// A text of its own: pointer, counts, allocator.
+    const TEXT: usize = 32;
+    fn of(value: &Value) -> usize {
+        match value {
+            Value::String(text) => TEXT + text.len(),
+            Value::Array(items) => items.iter().map(|item| size_of::<Value>() + of(item)).sum(),
+            Value::Object(members) => weigh(members),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
+    }
+    members.iter().map(|(name, value)| MEMBER + name.len() + of(value)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn claims(value: Value) -> Claims {
+        let text = value.to_string().into_bytes();
+        let Value::Object(members) = value else { panic!("an object") };
+        Claims::written(text, members)
+    }
+
+    #[test]
+    fn folded_claims_say_the_same() {
+        let value = json!({
+            "sub": "ann", "big": u64::MAX, "small": i64::MIN, "part": 0.1, "none": null,
+            "roles": ["a", {"b": [1, 2]}], "é\n\"": "\u{1F600}",
+        });
+        let mut claims = claims(value.clone());
+        claims.fold();
+        assert!(claims.members.get().is_none(), "nothing but the text is kept");
+        assert_eq!(Value::Object(claims.clone()), value);
+        assert!(claims.members.get().is_some(), "read once");
+    }
+
+    #[test]
+    fn members_without_a_text_stay() {
+        let mut claims = Claims::from(json!({"sub": "ann"}).as_object().unwrap().clone());
+        claims.fold();
+        assert_eq!(claims["sub"], "ann");
+        assert!(Claims::default().is_empty());
+    }
+
+    #[test]
+    fn they_weigh_what_they_may_come_to() {
+        let mut claims = claims(json!({"list": vec![1; 1000]}));
+        let before = claims.weight();
+        claims.fold();
+        assert_eq!(claims.weight(), before);
+        assert!(before > 1000 * size_of::<Value>());
+    }
+}
