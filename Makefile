@@ -117,6 +117,7 @@ advisories: $(DENY) ## Check dependencies for known vulnerabilities; needs a net
 	cargo install cargo-deny --locked --version '^0.20' --root .cache
 
 unit-check: ## Have systemd read the units and judge the sandbox: at most 2.0 of 10
+	@.ci/setup systemd-analyze
 	contrib/systemd/check.sh
 
 # What is packed: `release`, or a quicker one to try the package (`make deb DEB_PROFILE=dev`).

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Has systemd read the units, and judge how well the service is locked in: at most 2.0 of 10.
-# Needs no systemd that runs. Where there is none at all, says so and does nothing.
+# Needs no systemd that runs.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 if ! command -v systemd-analyze >/dev/null; then
-    echo "unit-check: no systemd-analyze here (package systemd): nothing was checked" >&2
-    exit 0
+    echo "unit-check: systemd-analyze is needed (Debian: apt-get install systemd)" >&2
+    exit 1
 fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

@@ -7,6 +7,7 @@
 //! hundredth part of a stretch, whoever was running; what the gateway does itself comes again.
 
 mod budget;
+mod target;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::document::{self, HOST, Place};
+use crate::document::{HOST, Place};
 use crate::open_loop::{Callers, Outcome};
 use crate::options::Load;
 use crate::process::{Core, Cores, Process};
@@ -24,6 +25,7 @@ use crate::wrk::{Request, Wrk};
 use crate::{Context, Error, Result, probe, start};
 
 pub use budget::Budget;
+pub use target::Target;
 
 /// The percentiles that are reported.
 pub const PERCENTILES: [(&str, f64); 4] =
@@ -49,66 +51,6 @@ const PROVED: f64 = 0.99;
 /// for figures of this size to mean much.
 pub const LATE_MS: f64 = 1.0;
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// One route, no policy.
-    Plain,
-    /// Tokens and a limit that is counted on the node, among a thousand routes.
-    Guarded,
-    /// The same with the limit in Redis, asked for every request.
-    Shared,
-}
-
-impl Target {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Plain, Self::Guarded, Self::Shared];
-
-    /// Its name on the command line and in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Guarded => "guarded",
-            Self::Shared => "shared",
-        }
-    }
-
-    /// What it is, in a line.
-    #[must_use]
-    pub const fn describe(self) -> &'static str {
-        match self {
-            Self::Plain => "one route, no policy",
-            Self::Guarded => "JWT (seen before) and a limit on the node, among 1,000 routes",
-            Self::Shared => "the same, the limit in Redis, asked for every request",
-        }
-    }
-
-    fn document(self, place: &Place) -> String {
-        match self {
-            Self::Plain => document::plain(place),
-            Self::Guarded | Self::Shared => document::guarded(place),
-        }
-    }
-
-    /// Counters that must have grown with the requests: metric and labels.
-    const fn proofs(self) -> &'static [(&'static str, &'static [(&'static str, &'static str)])] {
-        const PICKS: (&str, &[(&str, &str)]) =
-            ("tidegate_upstream_picks_total", &[("service", "orders")]);
-        const TOKENS: (&str, &[(&str, &str)]) =
-            ("tidegate_token_cache_total", &[("outcome", "hit")]);
-        const LOCAL: (&str, &[(&str, &str)]) =
-            ("tidegate_limit_decisions_total", &[("decision", "allowed"), ("counter", "local")]);
-        const REDIS: (&str, &[(&str, &str)]) =
-            ("tidegate_limit_decisions_total", &[("decision", "allowed"), ("counter", "redis")]);
-        match self {
-            Self::Plain => &[PICKS],
-            Self::Guarded => &[PICKS, TOKENS, LOCAL],
-            Self::Shared => &[PICKS, TOKENS, REDIS],
-        }
-    }
-}
-
 /// How much is measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -116,6 +58,8 @@ pub struct Plan {
     pub gateway: PathBuf,
     /// The origin's.
     pub origin: PathBuf,
+    /// The bare proxy's.
+    pub bare: PathBuf,
     /// What is measured.
     pub targets: Vec<Target>,
     /// How often.
@@ -230,7 +174,8 @@ impl Measured {
 struct Node {
     target: Target,
     address: SocketAddr,
-    admin: SocketAddr,
+    /// Where its counters are; a bare proxy has none.
+    admin: Option<SocketAddr>,
     process: Process,
     callers: Callers,
     direct: Callers,
@@ -238,7 +183,7 @@ struct Node {
 
 /// Measures every target of a plan. `say` is told what is going on.
 pub async fn measure(plan: &Plan, cores: Cores, say: impl Fn(&str)) -> Result<Vec<Measured>> {
-    for program in [&plan.gateway, &plan.origin] {
+    for program in [&plan.gateway, &plan.origin, &plan.bare] {
         if !program.is_file() {
             return Err(Error::new(format!("{} is not there; build it", program.display())));
         }
@@ -291,15 +236,21 @@ impl Node {
             origin,
             redis,
         };
-        let process =
-            start::gateway(cores, &plan.gateway, &place, &target.document(&place)).await?;
+        let (address, admin, process) = if target == Target::Bare {
+            let (address, process) = start::bare(cores, folder, &plan.bare, origin).await?;
+            (address, None, process)
+        } else {
+            let document = target.document(&place);
+            let process = start::gateway(cores, &plan.gateway, &place, &document).await?;
+            (place.address, Some(place.admin), process)
+        };
         let bytes: Vec<Vec<u8>> = requests.iter().map(bytes).collect();
         Ok(Self {
             target,
-            address: place.address,
-            admin: place.admin,
+            address,
+            admin,
             process,
-            callers: Callers::new(place.address, bytes.clone(), plan.connections),
+            callers: Callers::new(address, bytes.clone(), plan.connections),
             direct: Callers::new(origin, bytes, plan.connections),
         })
     }
@@ -361,14 +312,21 @@ impl Node {
         Ok(per_second(&tally))
     }
 
+    async fn counters(&self) -> Result<String> {
+        match self.admin {
+            Some(admin) => probe::metrics(admin).await,
+            None => Ok(String::new()),
+        }
+    }
+
     /// A stretch of load through the gateway, which must have done what the target's name says;
     /// and the processor time that it took.
     async fn through(&mut self, rate: u32, length: Duration) -> Result<(Outcome, Duration)> {
-        let counted = probe::metrics(self.admin).await?;
+        let counted = self.counters().await?;
         let before = self.process.cpu_time()?;
         let outcome = self.callers.at_rate(rate, length).await?;
         let used = self.process.cpu_time()?.since(before);
-        let after = probe::metrics(self.admin).await?;
+        let after = self.counters().await?;
         for (name, labels) in self.target.proofs() {
             let grown = probe::sum(&after, name, labels) - probe::sum(&counted, name, labels);
             if grown < as_float(outcome.due) * PROVED {

@@ -219,3 +219,25 @@ pub(super) struct ExplainArgs {
     #[arg(long)]
     pub(super) json: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_installed_file_is_meant_where_none_is_named() {
+        let file = |words: &[&str]| match Cli::try_parse_from(words).unwrap().command {
+            Command::Upgrade(args) => args.file,
+            Command::Check(args) => args.file,
+            Command::Run(args) => args.file,
+            other => panic!("{other:?}"),
+        };
+        for command in ["upgrade", "check", "run"] {
+            assert_eq!(file(&["tidegate", command]), Path::new(INSTALLED));
+            assert_eq!(file(&["tidegate", command, "my.yaml"]), Path::new("my.yaml"));
+        }
+        assert_eq!(file(&["tidegate", "upgrade", "--binary", "/new"]), Path::new(INSTALLED));
+    }
+}

@@ -152,7 +152,9 @@ async fn run_refuses_what_check_refuses() -> Outcome {
 
 #[tokio::test]
 async fn a_wrong_command_line_is_2() -> Outcome {
-    for words in [&["serve"][..], &["check"], &["explain", "x"], &["run", "x", "--fast"], &[]] {
+    for words in
+        [&["serve"][..], &["check", "a", "b"], &["explain", "x"], &["run", "x", "--fast"], &[]]
+    {
         let output = tidegate(words).await?;
         assert_eq!(output.status.code(), Some(2), "{words:?}: {}", all(&output));
     }

@@ -21,7 +21,7 @@ usage: latency [OPTION...]
 Measures what the gateway adds to the latency of the service behind it, at a constant rate.
 
   --gateway PATH       the gateway's binary (default: `tidegate` beside this program)
-  --targets A,B,...    plain, guarded (JWT and a limit among 1,000 routes), shared (the same with
+  --targets A,B,...    bare (a bare Pingora proxy instead of the gateway), plain, guarded (JWT and a limit among 1,000 routes), shared (the same with
                        the limit in Redis); default: all
   --rounds N           how often each is measured, in turn with the origin (default: 7)
   --seconds N          how long each stretch is (default: 3)
@@ -49,6 +49,7 @@ fn read(mut words: impl Iterator<Item = String>) -> Result<Option<Options>> {
     let plan = Plan {
         gateway: here.join("tidegate"),
         origin: here.join("origin"),
+        bare: here.join("bare_proxy"),
         targets: Target::ALL.to_vec(),
         rounds: 7,
         seconds: 3,
@@ -164,7 +165,8 @@ fn table(all: &[Measured]) -> String {
 /// What was asked of each target, and whether it held.
 fn judge(all: &[Measured], budget: &[Budget]) -> Vec<(String, bool)> {
     let mut verdicts = Vec::new();
-    for one in all {
+    // What a bare proxy adds is said, not judged: it is the machine's part.
+    for one in all.iter().filter(|one| one.target != Target::Bare) {
         let name = one.target.name();
         for Budget { name: at, percent, most_ms } in budget {
             let added = one.added_ms(*percent);
