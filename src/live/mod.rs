@@ -50,7 +50,7 @@ use crate::limit::Limiter;
 use crate::limit::fair::Door;
 use crate::model::Config;
 use crate::snapshot::Snapshot;
-use crate::telemetry::{AccessLogWriter, Metrics, RouteMeters};
+use crate::telemetry::{AccessLogWriter, Metrics, PhaseMeters, RouteMeters};
 use crate::upstream::Upstreams;
 
 /// Entries renewed in the background at once; beyond it stale ones are used without.
@@ -80,6 +80,8 @@ pub struct Live {
     pub metrics: Arc<Metrics>,
     /// Meters of requests that no route takes.
     pub unrouted: RouteMeters,
+    /// Meters of what requests spend their time on.
+    pub phases: PhaseMeters,
     /// Who may change something through the admin listener.
     pub operators: Operators,
     /// What is known about callers.
@@ -149,6 +151,7 @@ impl Live {
             draining: AtomicBool::new(false),
             reloads: Reloads::default(),
             unrouted: RouteMeters::unrouted(&metrics),
+            phases: PhaseMeters::new(&metrics),
             operators,
             auth,
             limiter,

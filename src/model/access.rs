@@ -61,6 +61,14 @@ impl Default for Server {
     }
 }
 
+/// `Server-Timing` in answers: the phases of the request and the milliseconds that each took.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerTiming {
+    /// Networks of clients that are told. What a service says of its own time passes to all.
+    pub visible_to: Vec<String>,
+}
+
 /// The operator's listener.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

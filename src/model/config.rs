@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AccessLog, Admin, ApiKey, ApiKeyCarriers, CacheStore, ClientCertificates, Database, Geo,
     IdentityHeader, IdentityProvider, IdentitySignature, Listener, MessageSignatures, Overload,
-    Policies, RateLimit, Redis, RequestPolicy, Revocation, Route, Server, Service, Signer, Tenant,
+    Policies, RateLimit, Redis, RequestPolicy, Revocation, Route, Server, ServerTiming, Service,
+    Signer, Tenant,
 };
 
 /// A Tidegate configuration.
@@ -35,6 +36,10 @@ pub struct Config {
     /// Where access log lines go.
     #[serde(default)]
     pub access_log: AccessLog,
+
+    /// Who is told where the time of a request went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_timing: Option<ServerTiming>,
 
     /// Where clients are, for `match.region`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

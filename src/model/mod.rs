@@ -49,7 +49,7 @@ mod path;
 mod problem;
 mod render;
 
-pub use access::{AccessLog, Admin, Geo, Server};
+pub use access::{AccessLog, Admin, Geo, Server, ServerTiming};
 pub use action::{Redirect, RegexRewrite, ReplacePrefix, Respond, Rewrite};
 pub use attempts::{Hedge, Rollout, Stream};
 pub use authorization::{

@@ -18,6 +18,7 @@ use crate::limit::Owed;
 use crate::live::Live;
 use crate::routing::Caller;
 use crate::snapshot::{Route, Snapshot};
+use crate::telemetry::Phase;
 use crate::wire::Watched;
 
 /// Sets the connection's deadlines, and gives the request its id and its trace.
@@ -86,7 +87,10 @@ pub(super) async fn admit(
     let takes = decide::takes(route, &facts)?; // 403
     let answer = route.local().map(|local| local.answer(&view)).transpose()?;
     if !takes.is_empty() {
-        let outcome = live.limiter.take(&takes, clock::now()).await;
+        let now = clock::now();
+        ctx.ledger.enter(Phase::Limits, now.tick);
+        let outcome = live.limiter.take(&takes, now).await;
+        ctx.ledger.enter(Phase::Admit, clock::now().tick);
         let refused = outcome.reject();
         ctx.owed = Owed::of(&takes, &outcome).map(Box::new);
         ctx.limited = Some(outcome);
@@ -102,8 +106,11 @@ pub(super) async fn admit(
     if answer.is_none() {
         ctx.outbound = Some(Outbound::of(&view, &header.uri, connection, route)?);
         if let Some(overload) = &snapshot.overload {
-            let left = ctx.deadline.left(clock::now().tick);
+            let now = clock::now().tick;
+            ctx.ledger.enter(Phase::Queue, now);
+            let left = ctx.deadline.left(now);
             ctx.place = Some(live.overload.enter(overload, &facts, left).await?); // 503
+            ctx.ledger.enter(Phase::Admit, clock::now().tick);
         }
     }
     upgrade::note(ctx, header);

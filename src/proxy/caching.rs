@@ -20,6 +20,7 @@ use crate::cache::{
 use crate::clock::{self, Moment};
 use crate::fault::{Fault, Reject};
 use crate::live::Live;
+use crate::telemetry::Phase;
 
 /// What is noted of the cache on the way.
 #[derive(Default)]
@@ -55,7 +56,7 @@ fn used(ctx: &RequestCtx) -> Option<(&CachePolicy, &CachePlan)> {
 }
 
 /// Lets Pingora ask the store.
-pub(super) fn enable(live: &Live, session: &mut Session, ctx: &RequestCtx) {
+pub(super) fn enable(live: &Live, session: &mut Session, ctx: &mut RequestCtx) {
     let Some((policy, plan)) = used(ctx) else { return };
     if verify::bars(live, ctx) {
         return;
@@ -73,6 +74,7 @@ pub(super) fn enable(live: &Live, session: &mut Session, ctx: &RequestCtx) {
         waits.then_some(backend.lock),
         Some(overrides),
     );
+    ctx.ledger.enter(Phase::Cache, clock::now().tick);
 }
 
 /// What becomes of an entry that was found.
@@ -91,7 +93,11 @@ pub(super) fn found(
         let gone = verdict == Verdict::Gone;
         return Some(if gone { ForcedFreshness::ForceMiss } else { ForcedFreshness::ForceExpired });
     }
-    let decision = cache::reuse(policy, plan, meta, verdict, clock::now());
+    let now = clock::now();
+    let decision = cache::reuse(policy, plan, meta, verdict, now);
+    if matches!(decision, Reuse::Fresh | Reuse::Stale | Reuse::Renew) {
+        ctx.ledger.enter(Phase::Body, now.tick);
+    }
     if decision == Reuse::Fresh {
         verify::hit(live, session, (meta, note), ctx);
     }

@@ -15,6 +15,7 @@ use super::deadline::Deadline;
 use super::digest::SignedBody;
 use super::errand::Errand;
 use super::hedge::Leg;
+use super::ledger::Ledger;
 use super::stream::Patience;
 use crate::action::Upgrade;
 use crate::cache::{CachePlan, CacheStatus};
@@ -38,6 +39,8 @@ pub struct RequestCtx {
     pub(super) watched: Option<Arc<Watched>>,
     /// When the header had been read.
     pub(super) began: Moment,
+    /// What the time since has been spent on.
+    pub(super) ledger: Ledger,
     /// The request id; none only before the header was looked at.
     pub(super) request_id: Option<RequestId>,
     /// The trace; none only before the header was looked at.
@@ -130,6 +133,7 @@ impl RequestCtx {
             snapshot: live.snapshot(),
             watched: None,
             began: now,
+            ledger: Ledger::begin(now.tick),
             request_id: None,
             trace: None,
             client: None,
@@ -201,6 +205,12 @@ impl RequestCtx {
     /// Whether its client is told the keys of kept answers.
     pub(super) fn sees_cache_key(&self) -> bool {
         let known = &self.snapshot.cache_key_visible_to;
+        !known.is_empty() && self.client.is_some_and(|client| known.contains(client))
+    }
+
+    /// Whether its client is told what its time was spent on.
+    pub(super) fn sees_timing(&self) -> bool {
+        let known = &self.snapshot.timing_visible_to;
         !known.is_empty() && self.client.is_some_and(|client| known.contains(client))
     }
 

@@ -14,6 +14,7 @@ use super::RequestCtx;
 use crate::auth::BodyDigest;
 use crate::clock;
 use crate::fault::{Fault, Reject};
+use crate::telemetry::Phase;
 
 /// The body of a signed request.
 pub(super) struct SignedBody {
@@ -45,11 +46,14 @@ pub(super) async fn begin(
             digest.judge()
         }));
     }
-    let left = ctx.deadline.left(clock::now().tick);
+    let now = clock::now().tick;
+    ctx.ledger.enter(Phase::Body, now);
+    let left = ctx.deadline.left(now);
     let Ok(is_empty) = tokio::time::timeout(left, is_empty(session)).await else {
         return Ok(Err(Fault::RequestTimeout.into()));
     };
     let is_empty = is_empty?;
+    ctx.ledger.enter(Phase::Admit, clock::now().tick);
     Ok(BodyDigest::expected(&session.req_header().headers).and_then(|digest| {
         if is_empty {
             return digest.judge();

@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 use super::{RequestCtx, client, digest};
 use crate::clock;
 use crate::fault::{Fault, Reject};
+use crate::telemetry::Phase;
 
 /// Gets ready for the body of an admitted request: reads it where the key needs it, and sees to it
 /// that it is the one that was signed.
@@ -31,13 +32,16 @@ pub(super) async fn begin(
 /// of the key. Errors are those of [`begin`].
 async fn read(session: &mut Session, ctx: &mut RequestCtx) -> Result<Result<(), Reject>> {
     let Some(plan) = ctx.cache.filter(|plan| plan.lacks_body) else { return Ok(Ok(())) };
-    let left = ctx.deadline.left(clock::now().tick);
+    let now = clock::now().tick;
+    ctx.ledger.enter(Phase::Body, now);
+    let left = ctx.deadline.left(now);
     let Ok(body) = tokio::time::timeout(left, all(session, ctx)).await else {
         return Ok(Err(Fault::RequestTimeout.into()));
     };
     let body = body?;
     ctx.cache = Some(plan.with_body(&body));
     ctx.query_body = Some(body);
+    ctx.ledger.enter(Phase::Admit, clock::now().tick);
     Ok(Ok(()))
 }
 

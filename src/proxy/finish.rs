@@ -12,7 +12,7 @@ use crate::edge::RequestId;
 use crate::fault::Fault;
 use crate::limit::Decision;
 use crate::live::Live;
-use crate::telemetry::AccessLine;
+use crate::telemetry::{AccessLine, Phase};
 
 /// Longest body of a request whose answer tells how fast the service is: of longer ones much of
 /// the time may be the client's.
@@ -20,6 +20,7 @@ const TIMED_BODY_BYTES_MAX: u64 = 64 * 1024;
 
 /// The service has answered an attempt with this status.
 pub(super) fn answered(ctx: &mut RequestCtx, status: u16, now: Moment) {
+    ctx.ledger.enter(Phase::Body, now.tick);
     let took = now.tick.since(ctx.sent);
     if let Some(attempt) = &ctx.endpoint {
         attempt.answered(status, now);
@@ -64,6 +65,8 @@ pub(super) fn record(live: &Live, session: &Session, ctx: &mut RequestCtx, now: 
     let status = status(session, ctx);
     let took = now.tick.since(ctx.began.tick);
     let method = &session.req_header().method;
+    ctx.ledger.close(now.tick);
+    live.phases.observe(ctx.ledger.spent());
     let meters = ctx.route.as_ref().map_or(&live.unrouted, |route| &route.meters);
     meters.answered(method, status, took);
     if let (Some(upstream), Some(bucket)) =

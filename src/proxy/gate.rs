@@ -3,6 +3,7 @@
 use super::RequestCtx;
 use crate::clock;
 use crate::fault::Reject;
+use crate::telemetry::Phase;
 use crate::upstream::{Draw, Passage};
 
 /// Lets a request into its service before its first attempt, and asks before each further one
@@ -16,9 +17,11 @@ pub(super) async fn enter(ctx: &mut RequestCtx) -> Result<(), Reject> {
     if ctx.passage.is_some() {
         return service.again(clock::now());
     }
-    let left = ctx.deadline.left(clock::now().tick);
+    let now = clock::now().tick;
+    let left = ctx.deadline.left(now);
     let passage = service.enter(left, clock::now).await?;
     ctx.passage = Some(passage);
+    ctx.ledger.enter(Phase::Queue, now);
     Ok(())
 }
 

@@ -24,6 +24,7 @@ use super::{RequestCtx, costs, own, reply};
 use crate::clock::{self, Tick};
 use crate::fault::{Fault, Reject};
 use crate::live::Live;
+use crate::telemetry::Phase;
 use crate::upstream::Endpoint;
 
 /// One of the two exchanges of a request.
@@ -93,6 +94,7 @@ pub(super) fn applies(session: &mut Session, ctx: &RequestCtx) -> bool {
 /// # Errors
 /// When the client has gone, or the answer breaks off that was being passed on.
 pub(super) async fn serve(live: &Live, session: &mut Session, ctx: &mut RequestCtx) -> Result<()> {
+    ctx.ledger.enter(Phase::Service, clock::now().tick);
     let mut race = Race::begin(session, ctx)?;
     let outcome = race.run(live, session, ctx).await;
     race.settle(ctx);
@@ -241,7 +243,9 @@ impl Race {
         self.drop_loser(ctx);
         let Some(winner) = self.winner() else { return Ok(()) };
         if let HttpTask::Header(header, _) = &mut task {
-            costs::settle(live, ctx, &header.headers, clock::now());
+            let now = clock::now();
+            ctx.ledger.enter(Phase::Body, now.tick);
+            costs::settle(live, ctx, &header.headers, now);
             reply::decorate(live, session, header, ctx);
         }
         loop {

@@ -19,6 +19,7 @@ mod gate;
 mod gateway;
 mod grpc;
 mod hedge;
+mod ledger;
 mod local;
 mod own;
 mod purge;

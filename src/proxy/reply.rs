@@ -8,15 +8,18 @@ use pingora_proxy::Session;
 
 use super::{RequestCtx, caching, grpc};
 use crate::action::{Answer, Upgrade};
+use crate::clock;
 use crate::edge::X_REQUEST_ID;
 use crate::fault::{Fault, Reject, problem_body};
 use crate::live::Live;
 use crate::shape;
-use crate::telemetry::InFlight;
+use crate::telemetry::{InFlight, Phase};
 use crate::wire::Other;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// Beside what the service says of its own time (W3C, Server Timing).
+const SERVER_TIMING: header::HeaderName = header::HeaderName::from_static("server-timing");
 const KEEP_ALIVE: header::HeaderName = header::HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: header::HeaderName = header::HeaderName::from_static("proxy-connection");
 
@@ -31,6 +34,7 @@ pub(super) async fn send(live: &Live, session: &mut Session, ctx: &mut RequestCt
     if reject.fault == Fault::ClientGone {
         return;
     }
+    ctx.ledger.enter(Phase::Body, clock::now().tick);
     let spoken = grpc::spoken(&session.req_header().headers);
     ctx.grpc_status = spoken.as_ref().map(|_| grpc::status(reject.fault));
     let begun = |response: &ResponseHeader| !response.status.is_informational();
@@ -194,6 +198,11 @@ pub(super) fn decorate(
         });
     }
     caching::decorate(session, ctx, parts.status, headers);
+    if ctx.sees_timing()
+        && let Some(phases) = ctx.ledger.server_timing()
+    {
+        headers.append(SERVER_TIMING, phases);
+    }
     let old = session.req_header().version < Version::HTTP_11;
     if old && headers.remove(header::TRANSFER_ENCODING).is_some() {
         // HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.

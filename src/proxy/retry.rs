@@ -17,6 +17,7 @@ use super::{RequestCtx, digest, gate, replay, stream, translate};
 use crate::clock::Moment;
 use crate::fault::{Fault, Reject};
 use crate::snapshot::{RetryPolicy, Route};
+use crate::telemetry::Phase;
 use crate::upstream;
 
 /// Longest pause before the first repeated attempt; doubles with each further one (R131).
@@ -30,6 +31,7 @@ const MAX_STALE: u32 = 3;
 
 /// An attempt has a connection, `reused` or new, and its request is sent from now on.
 pub(super) fn connected(ctx: &mut RequestCtx, reused: bool, now: Moment) {
+    ctx.ledger.enter(Phase::Service, now.tick);
     if let Some(attempt) = &ctx.endpoint {
         attempt.connected(now);
     }
@@ -58,6 +60,7 @@ pub(super) async fn back_off(ctx: &mut RequestCtx) {
 
 /// The peer of the next attempt.
 pub(super) fn next_peer(ctx: &mut RequestCtx, now: Moment) -> Result<Box<HttpPeer>, Reject> {
+    ctx.ledger.enter(Phase::Connect, now.tick);
     let left = ctx.deadline.attempt(now.tick);
     if left.is_zero() {
         return Err(Fault::ResponseTimeout.into());

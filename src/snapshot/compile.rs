@@ -10,7 +10,7 @@ use crate::cache::check_store;
 use crate::edge::AddressSet;
 use crate::limit::LimitRule;
 use crate::limit::fair::Overload;
-use crate::model::{CacheStore, Config, Problem, Problems, Resolved, Server};
+use crate::model::{Config, Problem, Problems, Resolved, Server};
 use crate::routing::{RouteIndex, Table};
 use crate::telemetry::Metrics;
 use crate::upstream::Upstreams;
@@ -42,7 +42,11 @@ pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> O
     let providers = Providers::compile(config, parts.resolved, problems);
     let unproved = Unproved::compile(config, &providers, problems);
     let limits = limits(config, parts, problems);
-    let cache_key_visible_to = key_visible_to(&config.cache, problems);
+    let cache_key_visible_to =
+        networks("cache.networks", "cache.keyVisibleTo", &config.cache.key_visible_to, problems);
+    let told = config.server_timing.as_ref().map_or(&[][..], |timing| &timing.visible_to);
+    let timing_visible_to =
+        networks("server_timing.networks", "serverTiming.visibleTo", told, problems);
     let overload = config.overload.as_ref();
     let overload = overload.and_then(|overload| Overload::compile(overload, problems));
     let table = Table::compile(config, parts.resolved, problems);
@@ -80,6 +84,7 @@ pub fn compile(config: &Config, parts: &Parts<'_>, problems: &mut Problems) -> O
         limits: limits.into_values().collect(),
         overload,
         cache_key_visible_to,
+        timing_visible_to,
     })
 }
 
@@ -154,11 +159,15 @@ fn check_admin(config: &Config, problems: &mut Problems) {
     }
 }
 /// Who is told the keys of kept answers.
-fn key_visible_to(cache: &CacheStore, problems: &mut Problems) -> AddressSet {
-    let (set, wrong) = AddressSet::read(&cache.key_visible_to);
+fn networks(
+    code: &'static str,
+    place: &str,
+    networks: &[String],
+    problems: &mut Problems,
+) -> AddressSet {
+    let (set, wrong) = AddressSet::read(networks);
     for (index, why) in wrong {
-        let place = format!("cache.keyVisibleTo[{index}]");
-        problems.push(Problem::error("cache.networks", place, why));
+        problems.push(Problem::error(code, format!("{place}[{index}]"), why));
     }
     set
 }

@@ -62,6 +62,8 @@ pub struct Snapshot {
     pub overload: Option<Overload>,
     /// Clients that are told the key of an answer.
     pub cache_key_visible_to: AddressSet,
+    /// Clients that are told where the time of their requests went.
+    pub timing_visible_to: AddressSet,
 }
 
 impl Route {

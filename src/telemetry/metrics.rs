@@ -1,7 +1,7 @@
 //! One table of metrics.
 
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
@@ -49,6 +49,11 @@ metrics! {
         "Time from the request's header to the last byte of the response.";
     upstream_duration: HistogramVec "tidegate_upstream_duration_seconds" ["route", "service"]
         "Time from sending a request to a service to the header of its answer.";
+    gateway_duration: Histogram "tidegate_gateway_duration_seconds" []
+        "Time of a request that the gateway itself took: its phases admit, limits, queue, cache.";
+    phase_duration: HistogramVec "tidegate_phase_duration_seconds" ["phase"]
+        "Time of a request by what it was spent on: admit, limits, queue, cache, connect, \
+         service, body.";
     in_flight: IntGauge "tidegate_requests_in_flight" []
         "Requests being served.";
     tunnels: IntGauge "tidegate_upgraded_connections_open" []
@@ -351,6 +356,12 @@ impl Create for IntGaugeVec {
 impl Create for GaugeVec {
     fn create(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
         Self::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Create for Histogram {
+    fn create(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::with_opts(HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec()))
     }
 }
 

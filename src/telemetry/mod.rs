@@ -12,6 +12,7 @@ mod log_file;
 mod logging;
 mod memory;
 mod metrics;
+mod phases;
 mod route_meters;
 mod services;
 
@@ -22,5 +23,6 @@ pub use log_bounds::tell_left_out;
 pub use logging::init_logging;
 pub use memory::resident_bytes;
 pub use metrics::Metrics;
+pub use phases::{Phase, PhaseMeters};
 pub use route_meters::{InFlight, RouteMeters};
 pub use services::ServiceGauges;

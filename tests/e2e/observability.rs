@@ -249,6 +249,84 @@ async fn metrics_count_what_happened() -> Outcome {
     Ok(())
 }
 
+/// C21: what a request's time was spent on, and how much of it the gateway took itself.
+#[tokio::test]
+async fn the_time_of_requests_is_told_by_phase() -> Outcome {
+    let origin = Origin::start("api").await?;
+    let config = api(&[origin.address()])
+        + "rateLimits: {many: {limit: 1000, window: 1m, key: [clientIp]}}\n\
+           overload: {maxInFlight: 10}\n\
+           routes:\n  - {name: limited, match: {pathPrefix: /limited}, upstream: {service: api}, \
+             policies: {auth: none, rateLimit: many}}\n  - {name: kept, match: {pathPrefix: \
+             /kept}, upstream: {service: api}, policies: {auth: none, cache: {ttl: 1m}}}\n";
+    let gateway = gateway(config).start().await?;
+    gateway.get("/limited/delay/300").await?.expect(200)?;
+    gateway.get("/kept/1?cc=max-age=60").await?.expect(200)?;
+    gateway.get("/kept/1?cc=max-age=60").await?.expect(200)?;
+    gateway.get("/nowhere").await?.expect(404)?;
+    gateway.settled().await?;
+    let samples = metrics::parse(&gateway.admin_get("/metrics").await?.expect(200)?.text());
+    let sum = |name: &str, labels: &[(&str, &str)]| {
+        metrics::sum(&samples, name, labels).unwrap_or(f64::NAN)
+    };
+    for (phase, requests) in [
+        ("admit", 4.0),
+        ("limits", 1.0),
+        // The hit asked for a place too: the cache is asked behind it.
+        ("queue", 3.0),
+        ("cache", 2.0),
+        ("connect", 2.0),
+        ("service", 2.0),
+        ("body", 4.0),
+    ] {
+        let count = sum("tidegate_phase_duration_seconds_count", &[("phase", phase)]);
+        assert!((count - requests).abs() < 0.5, "{phase}: {count}");
+    }
+    let service = sum("tidegate_phase_duration_seconds_sum", &[("phase", "service")]);
+    assert!(service >= 0.3, "the service's time: {service}");
+    let own = sum("tidegate_gateway_duration_seconds_sum", &[]);
+    let whole = sum("tidegate_request_duration_seconds_sum", &[]);
+    assert!(own > 0.0 && own <= whole - service, "{own} of {whole}");
+    let requests = sum("tidegate_gateway_duration_seconds_count", &[]);
+    assert!((requests - 4.0).abs() < 0.5, "{requests}");
+    Ok(())
+}
+
+/// C21: the same of one request, for those who may know.
+#[tokio::test]
+async fn server_timing_is_told_to_whom_it_is_visible() -> Outcome {
+    let origin = Origin::start("api").await?;
+    let silent = gateway(api(&[origin.address()]) + &open_route("")).start().await?;
+    let own = "/delay/50?header=server-timing:db;dur=7";
+    let answer = silent.get(own).await?.expect(200)?;
+    assert_eq!(timings(&answer), ["db;dur=7"]);
+
+    let visible = "serverTiming: {visibleTo: [127.0.0.0/8]}\n";
+    let telling = gateway(api(&[origin.address()]) + visible + &open_route("")).start().await?;
+    let answer = telling.get(own).await?.expect(200)?;
+    let told = timings(&answer);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told[0], "db;dur=7");
+    let phases: Vec<(&str, f64)> = told[1]
+        .split(", ")
+        .filter_map(|phase| phase.split_once(";dur="))
+        .map(|(name, ms)| (name, ms.parse().unwrap_or(f64::NAN)))
+        .collect();
+    let names: Vec<_> = phases.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["admit", "connect", "service"]);
+    assert!(phases.iter().all(|(_, ms)| (0.0..60_000.0).contains(ms)), "{phases:?}");
+    assert!(phases.iter().any(|(name, ms)| *name == "service" && *ms >= 50.0), "{phases:?}");
+
+    let refused = telling.send(&Request::get("/").host("a/b")).await?.expect(400)?;
+    assert!(timings(&refused).is_empty(), "nobody knows yet who the client is");
+    Ok(())
+}
+
+fn timings(answer: &Response) -> Vec<&str> {
+    let named = answer.headers.iter().filter(|(name, _)| name == "server-timing");
+    named.map(|(_, value)| value.as_str()).collect()
+}
+
 /// Names that only clients chose must not become series without end.
 #[tokio::test]
 async fn labels_are_closed_sets() -> Outcome {
