@@ -13,7 +13,7 @@ BUILT_RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 DENY := $(or $(shell command -v cargo-deny),.cache/bin/cargo-deny)
 DEB := $(or $(shell command -v cargo-deb),.cache/bin/cargo-deb)
 
-.PHONY: help setup setup-load setup-cache setup-peers setup-k6 build release release-pgo demo demo-selftest test test-redis property flood fuzz check lint docs deny advisories \
+.PHONY: help setup setup-load setup-cache setup-peers setup-k6 build release release-pgo demo demo-selftest test test-program test-redis property flood fuzz check lint docs deny advisories \
 	schema unit-check deb deb-test bench bench-cache bench-peers bench-limits bench-overload bench-apply bench-latency soak upgrades load loadtest clean
 
 help: ## List what there is
@@ -52,7 +52,7 @@ release: setup ## Build the gateway as it is shipped: target/release/tidegate
 	cargo build --release --package tidegate
 
 # The same source, arranged by what is executed under load: docs/performance.md says what it saves.
-release-pgo: setup-peers ## Build the gateway guided by a profile: target/pgo/tidegate; half an hour
+release-pgo: setup-peers ## Build the gateway by profiles: target/pgo/tidegate; three quarters of an hour
 	loadtest/pgo target/pgo target/pgo/tidegate
 
 demo: build ## Run the gateway with demo services and print requests to try; Ctrl-C stops it
@@ -67,6 +67,11 @@ test: setup ## Run all tests
 	else \
 		cargo test $(WORKSPACE) --no-fail-fast; \
 	fi
+
+# Whose machine code was rearranged is tested as it will be shipped.
+PROGRAM ?= target/pgo/tidegate
+test-program: setup ## Run the end-to-end tests with a gateway that is there already (PROGRAM=target/pgo/tidegate)
+	TIDEGATE_PROGRAM=$(abspath $(PROGRAM)) cargo test $(WORKSPACE) --test e2e
 
 property: setup ## Compare the route table with a naive one on a million requests (`make test`: 200,000)
 	TIDEGATE_PROPERTY_TABLES=10000 cargo test --package tidegate --lib routing::tests::reference

@@ -74,8 +74,11 @@ use std::net::SocketAddr;
 
 use tidegate_kit::{Gateway, Issuer, Result, Setup};
 
-/// The gateway that is tested.
-const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
+/// The gateway that is tested: the one of this build, or the one that `make test-program` names.
+const BINARY: &str = match option_env!("TIDEGATE_PROGRAM") {
+    Some(program) => program,
+    None => env!("CARGO_BIN_EXE_tidegate"),
+};
 
 /// A gateway with this configuration, not started yet.
 fn gateway(config: impl Into<String>) -> Setup {
