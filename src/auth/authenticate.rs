@@ -100,7 +100,7 @@ impl TokenCheck<'_> {
         let verification = Verification { credentials, evidence };
         let selected = verification.select(text, &mut |_| ())?;
         let binding = selected.binding;
-        evidence.answers.laboured.set(true);
+        evidence.answers.signature_checked.set(true);
         match verification.prove(selected, &mut |_| ()) {
             Ok(Verified { identity, good_until }) => {
                 memory.tokens.put(text, binding, good_until, &identity, now);

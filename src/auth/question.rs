@@ -75,5 +75,5 @@ pub struct Answers {
     /// The tenant's status; none where nobody knows the tenant.
     pub(in crate::auth) tenant: Option<Result<Option<Arc<Box<str>>>, Unavailable>>,
     /// Whether a signature was checked on the way, which takes as long as a whole request.
-    pub(in crate::auth) laboured: Cell<bool>,
+    pub(in crate::auth) signature_checked: Cell<bool>,
 }

@@ -21,7 +21,7 @@ use crate::action::Upgrade;
 use crate::cache::{CachePlan, CacheStatus};
 use crate::clock::{Moment, Tick};
 use crate::decide::Outbound;
-use crate::edge::{Connection, Identity, RequestId, TraceContext};
+use crate::edge::{AddressSet, Connection, Identity, RequestId, TraceContext};
 use crate::fault::{Fault, Reject};
 use crate::limit::fair::Place;
 use crate::limit::{Outcome, Owed};
@@ -204,13 +204,15 @@ impl RequestCtx {
 
     /// Whether its client is told the keys of kept answers.
     pub(super) fn sees_cache_key(&self) -> bool {
-        let known = &self.snapshot.cache_key_visible_to;
-        !known.is_empty() && self.client.is_some_and(|client| known.contains(client))
+        self.is_among(&self.snapshot.cache_key_visible_to)
     }
 
     /// Whether its client is told what its time was spent on.
     pub(super) fn sees_timing(&self) -> bool {
-        let known = &self.snapshot.timing_visible_to;
+        self.is_among(&self.snapshot.timing_visible_to)
+    }
+
+    fn is_among(&self, known: &AddressSet) -> bool {
         !known.is_empty() && self.client.is_some_and(|client| known.contains(client))
     }
 

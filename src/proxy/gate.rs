@@ -19,9 +19,9 @@ pub(super) async fn enter(ctx: &mut RequestCtx) -> Result<(), Reject> {
     }
     let now = clock::now().tick;
     let left = ctx.deadline.left(now);
-    let passage = service.enter(left, clock::now).await?;
-    ctx.passage = Some(passage);
+    let entered = service.enter(left, clock::now).await;
     ctx.ledger.enter(Phase::Queue, now);
+    ctx.passage = Some(entered?);
     Ok(())
 }
 

@@ -649,13 +649,13 @@ fn a_signature_that_was_checked_is_said_to_have_been() {
     let (gate, signer) = secret_gate();
     let token = signer.token("HS256", None, &good());
     let forged = format!("{token}x");
-    let laboured = |token: &str| {
+    let checked = |token: &str| {
         let (headers, answers) = (bearer(token), Answers::default());
         let view = view(&Method::GET, &headers);
         let _ = authenticate(&gate.policy, &view, &gate.evidence(&answers, now()));
-        answers.laboured.get()
+        answers.signature_checked.get()
     };
-    assert!(laboured(&token) && !laboured(&token), "the second time it is remembered");
-    assert!(laboured(&forged) && !laboured(&forged), "a refusal is remembered too");
-    assert!(!laboured("no token"));
+    assert!(checked(&token) && !checked(&token), "the second time it is remembered");
+    assert!(checked(&forged) && !checked(&forged), "a refusal is remembered too");
+    assert!(!checked("no token"));
 }
