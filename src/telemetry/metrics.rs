@@ -85,6 +85,8 @@ metrics! {
         "What they weigh, estimated; at most 256 MiB.";
     token_cache_evicted: IntCounter "tidegate_token_cache_evicted_total" []
         "Verified tokens that were good and made room for others.";
+    token_cache_turned_away: IntCounter "tidegate_token_cache_turned_away_total" []
+        "Good tokens that are not remembered: no room, and they came for the first time.";
     token_refusals: IntCounterVec "tidegate_token_refusals_total" ["outcome"]
         "Tokens refused for what checking them showed: checked, recalled without a check.";
     revocations: IntGauge "tidegate_revocations" []

@@ -3,7 +3,9 @@
 //! Set-associative like a processor's cache: a token's hash chooses a set of eight slots, and
 //! within it second chance decides who leaves. That bounds the cache exactly, keeps reading and
 //! writing free of locks (each slot is swapped whole), and a burst of new tokens can displace
-//! only its neighbours. A hit compares the whole token: the hash finds, it never decides.
+//! only its neighbours. A hit compares the whole token: the hash finds, it never decides. Where a
+//! good token would have to leave, the new one has to come twice (`newcomers`): what is used once
+//! displaces nobody.
 //!
 //! What it weighs is bounded too: a token has at most 8 KiB, but what is parsed from it can take
 //! many times as much. Beyond [`BYTES_MAX`] a new token takes the place of others, and where that
@@ -18,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use arc_swap::ArcSwapOption;
 use prometheus::{IntCounter, IntGauge};
 
+use super::newcomers::Newcomers;
 pub(in crate::auth) use super::proof::Binding;
 use crate::clock::Moment;
 use crate::edge::Identity;
@@ -44,6 +47,7 @@ const EMPTY: u64 = 0;
 pub struct TokenCache {
     slots: Box<[Slot]>,
     ways: usize,
+    newcomers: Newcomers,
     hasher: RandomState,
     bytes: AtomicUsize,
     bytes_max: usize,
@@ -51,6 +55,7 @@ pub struct TokenCache {
     misses: IntCounter,
     refused: IntCounter,
     evicted: IntCounter,
+    turned_away: IntCounter,
     entries_shown: IntGauge,
     bytes_shown: IntGauge,
 }
@@ -70,6 +75,12 @@ impl Slot {
     /// By its tag; one that another thread fills or empties at this moment may say either.
     fn holds_something(&self) -> bool {
         self.tag.load(Ordering::Acquire) != EMPTY
+    }
+
+    /// Whether its token, if any, has expired. Looks at no entry: in a full cache nearly all of
+    /// them are far from the processor.
+    fn is_expired(&self, now: Moment) -> bool {
+        self.good_until.load(Ordering::Relaxed) < now.unix_seconds()
     }
 }
 
@@ -109,6 +120,7 @@ impl TokenCache {
         Self {
             slots: (0..slots).map(|_| Slot::default()).collect(),
             ways,
+            newcomers: Newcomers::new(slots),
             hasher: RandomState::new(),
             bytes: AtomicUsize::new(0),
             bytes_max,
@@ -116,6 +128,7 @@ impl TokenCache {
             misses: metrics.token_cache.with_label_values(&["miss"]),
             refused: metrics.token_cache.with_label_values(&["refused"]),
             evicted: metrics.token_cache_evicted.clone(),
+            turned_away: metrics.token_cache_turned_away.clone(),
             entries_shown: metrics.token_cache_entries.clone(),
             bytes_shown: metrics.token_cache_bytes.clone(),
         }
@@ -157,7 +170,8 @@ impl TokenCache {
         None
     }
 
-    /// Keeps a verified token until the end of the second `good_until`, in Unix time.
+    /// Keeps a verified token until the end of the second `good_until`, in Unix time; not one that
+    /// comes for the first time where a good one would have to leave for it.
     pub(in crate::auth) fn put(
         &self,
         token: &str,
@@ -173,7 +187,15 @@ impl TokenCache {
             slot.tag.load(Ordering::Acquire) == tag
                 && slot.entry.load().as_deref().is_some_and(|entry| *entry.token == *token)
         });
-        let Some(slot) = same.or_else(|| victim(set, now)) else { return };
+        let free = || set.iter().find(|slot| !slot.holds_something() || slot.is_expired(now));
+        let own = same.or_else(free);
+        let is_tight = self.bytes.load(Ordering::Relaxed) + weight > self.bytes_max;
+        let displaces = same.is_none() && (own.is_none() || is_tight);
+        if displaces && !self.newcomers.came_before(tag) {
+            self.turned_away.inc();
+            return;
+        }
+        let Some(slot) = own.or_else(|| least_wanted(set, now)) else { return };
         if let Some(held) = &*slot.entry.load() {
             if same.is_none() && held.is_good(now) {
                 self.evicted.inc();
@@ -254,17 +276,11 @@ impl TokenCache {
     }
 }
 
-/// The slot to give up: an empty one, else the least wanted.
-fn victim(set: &[Slot], now: Moment) -> Option<&Slot> {
-    set.iter().find(|slot| !slot.holds_something()).or_else(|| least_wanted(set, now))
-}
-
 /// Among slots that hold something: one whose token has expired, else one without a hit since
-/// the last displacement, else any; then everybody has to be hit again to be safe. Looks at no
-/// entry: in a full cache nearly all of them are far from the processor.
+/// the last displacement, else any; then everybody has to be hit again to be safe.
 fn least_wanted(set: &[Slot], now: Moment) -> Option<&Slot> {
     let held = || set.iter().filter(|slot| slot.holds_something());
-    let is_expired = |slot: &&Slot| slot.good_until.load(Ordering::Relaxed) < now.unix_seconds();
+    let is_expired = |slot: &&Slot| slot.is_expired(now);
     let is_unused = |slot: &&Slot| !slot.was_used.load(Ordering::Relaxed);
     if let Some(unwanted) = held().find(is_expired).or_else(|| held().find(is_unused)) {
         return Some(unwanted);

@@ -5,6 +5,7 @@ pub(in crate::auth) mod claims;
 pub(in crate::auth) mod confirmation;
 pub(in crate::auth) mod jwks;
 pub(in crate::auth) mod key;
+mod newcomers;
 mod places;
 pub(in crate::auth) mod proof;
 pub(in crate::auth) mod provider;

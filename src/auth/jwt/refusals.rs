@@ -18,6 +18,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -42,6 +43,8 @@ const WAYS: usize = 4;
 pub(in crate::auth) struct Refusals {
     slots: Box<[ArcSwapOption<Refusal>]>,
     hashers: [RandomState; 2],
+    /// [`Tick`] from which on none of them counts.
+    over_at: AtomicU64,
     recalled: IntCounter,
     checked: IntCounter,
 }
@@ -60,6 +63,7 @@ impl Refusals {
         Self {
             slots: (0..ENTRIES).map(|_| ArcSwapOption::empty()).collect(),
             hashers: [RandomState::new(), RandomState::new()],
+            over_at: AtomicU64::new(0),
             recalled: metrics.token_refusals.with_label_values(&["recalled"]),
             checked: metrics.token_refusals.with_label_values(&["checked"]),
         }
@@ -72,6 +76,10 @@ impl Refusals {
         now: Moment,
         is_in_force: impl FnOnce(&Binding) -> bool,
     ) -> Option<TokenError> {
+        // Mostly nobody was refused lately, and the token need not be read for it.
+        if self.over_at.load(Ordering::Relaxed) <= now.tick.nanos() {
+            return None;
+        }
         let hashes = self.hashes(token);
         let set = self.set(hashes);
         let found = set.iter().find_map(|slot| {
@@ -98,7 +106,9 @@ impl Refusals {
             return;
         }
         let hashes = self.hashes(token);
-        let refusal = Refusal { token: hashes, binding, error, until: now.tick.plus(KEPT) };
+        let until = now.tick.plus(KEPT);
+        self.over_at.fetch_max(until.nanos(), Ordering::Relaxed);
+        let refusal = Refusal { token: hashes, binding, error, until };
         let age = |slot: &&ArcSwapOption<Refusal>| {
             let held = slot.load();
             // Its own older self first, then an empty one, then the oldest.

@@ -81,8 +81,11 @@ fn an_expired_token_is_the_first_to_leave() {
         assert_eq!(cache.get(&format!("t{n}"), after(2), |_| true).is_some(), n != 3, "{n}");
     }
     assert_eq!((cache.evicted.get(), cache.entries_shown.get()), (0, 8));
-    cache.put("newer", binding(1), after(100).unix_seconds(), &identity("t"), after(2));
-    assert_eq!((cache.evicted.get(), cache.entries_shown.get()), (1, 8));
+    for turned_away in [1, 1] {
+        cache.put("newer", binding(1), after(100).unix_seconds(), &identity("t"), after(2));
+        assert_eq!((cache.turned_away.get(), cache.entries_shown.get()), (turned_away, 8));
+    }
+    assert_eq!(cache.evicted.get(), 1);
 }
 
 #[test]
@@ -150,6 +153,40 @@ fn tokens_in_use_survive_a_flood_of_others() {
         }
         put(&cache, &format!("stranger-{n}"));
     }
+}
+
+#[test]
+fn tokens_that_come_once_displace_nobody() {
+    let cache = cache(WAYS);
+    for n in 0..WAYS {
+        put(&cache, &format!("good-{n}"));
+    }
+    for n in 0..1000 {
+        put(&cache, &format!("once-{n}"));
+    }
+    assert_eq!((cache.turned_away.get(), cache.evicted.get()), (1000, 0));
+    for n in 0..WAYS {
+        assert!(get(&cache, &format!("good-{n}")).is_some(), "{n}");
+    }
+    // One that comes again is kept, in the place of the only one that nobody asked for since.
+    put(&cache, "idle");
+    cache.slots[3].was_used.store(false, Ordering::Relaxed);
+    put(&cache, "idle");
+    assert_eq!(cache.evicted.get(), 1);
+    assert!(get(&cache, "idle").is_some() && get(&cache, "good-3").is_none());
+}
+
+#[test]
+fn what_is_renewed_need_not_come_twice() {
+    let cache = TokenCache::within(WAYS, weight("t", &identity("t")), &Metrics::new().unwrap());
+    put(&cache, "t");
+    cache.put("t", binding(2), now().unix_seconds() + 10, &identity("u"), now());
+    assert_eq!(&*get(&cache, "t").unwrap().subject, "u");
+    put(&cache, "o");
+    assert!(get(&cache, "o").is_none() && get(&cache, "t").is_some(), "weighs too much");
+    put(&cache, "o");
+    assert!(get(&cache, "o").is_some() && get(&cache, "t").is_none(), "came twice");
+    assert_eq!(cache.turned_away.get(), 1);
 }
 
 #[test]
