@@ -23,14 +23,21 @@ and Caddy: processor time for each request, and what came through on one process
   --connections N      connections of wrk (default: 64)
   --threads N          threads of wrk (default: 1)
   --h2 C,S             connections of h2load and streams on each (default: 2,32)
-  --tokens N           tokens for the scenarios with new ones (default: 140000; the gateway keeps
-                       65,536, so it takes at least twice as many)
+  --tokens N           tokens for the scenarios with new ones; they then begin cold (default: as
+                       many as fill the gateway's cache before and last for the rounds)
   --quick              one round of one second each, few tokens: shows that all of it works
   --gateway PATH       the gateway's binary (default: `tidegate` beside this program)
   --bin-dir FOLDER     folder of bare_proxy and origin (default: that of this program)
   --peers-dir FOLDER   what `make setup-peers` filled (default: .cache/peers)
   --out PREFIX         write PREFIX.md and PREFIX.json as well
   --help               print this";
+
+/// How long load with new tokens is sent before it is measured: until the gateway's cache of
+/// 65,536 is about full, since what is kept stays and all others are as new as the first.
+pub const WARM_UP_NEW_SECONDS: u64 = 5;
+
+/// More new tokens than one processor verifies in a second.
+const NEW_TOKENS_A_SECOND: u64 = 20_000;
 
 /// What a run measures, and how.
 #[derive(Clone, Debug)]
@@ -47,8 +54,8 @@ pub struct Options {
     pub load: Load,
     /// What h2load is told.
     pub streams: Streams,
-    /// Tokens that are made for scenarios with new ones.
-    pub tokens: usize,
+    /// Tokens that are made for scenarios with new ones; none for as many as it takes.
+    pub tokens: Option<usize>,
     /// The gateway's binary; none for the one beside this program.
     pub gateway: Option<PathBuf>,
     /// Folder of the other programs of this workspace; none for that of this program.
@@ -68,7 +75,7 @@ impl Default for Options {
             seconds: 4,
             load: Load { connections: 64, threads: 1 },
             streams: Streams { connections: 2, each: 32 },
-            tokens: 140_000,
+            tokens: None,
             gateway: None,
             programs: None,
             peers_folder: ".cache/peers".into(),
@@ -88,7 +95,7 @@ impl Options {
                     options.rounds = 1;
                     options.seconds = 1;
                     // A second of one server uses fewer than that.
-                    options.tokens = 20_000;
+                    options.tokens = Some(20_000);
                     continue;
                 }
                 _ => {}
@@ -104,7 +111,7 @@ impl Options {
                 "--seconds" => options.seconds = number()?.into(),
                 "--connections" => options.load.connections = number()?,
                 "--threads" => options.load.threads = number()?,
-                "--tokens" => options.tokens = number()? as usize,
+                "--tokens" => options.tokens = Some(number()? as usize),
                 "--h2" => {
                     let (connections, each) = value.split_once(',').context("--h2 takes C,S")?;
                     let [connections, each] = [connections, each].map(|n| positive("--h2", n));
@@ -118,6 +125,14 @@ impl Options {
             }
         }
         Ok(Some(options))
+    }
+
+    /// How many tokens are made for scenarios with new ones: what was asked for, else enough for
+    /// warming up and for every second of every round.
+    #[must_use]
+    pub fn tokens_made(&self) -> usize {
+        let seconds = WARM_UP_NEW_SECONDS + self.seconds * self.rounds as u64;
+        self.tokens.unwrap_or_else(|| usize::try_from(seconds * NEW_TOKENS_A_SECOND).unwrap_or(0))
     }
 
     /// Whether an entry is to be measured.

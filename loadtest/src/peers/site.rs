@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::entry::{Entry, protocols};
-use super::options::Options;
+use super::options::{Options, WARM_UP_NEW_SECONDS};
 use super::proof::{self, Counts};
 use super::render;
 use super::scenario::{CALLERS, Protocol, Scenario, Tokens, sign};
@@ -119,7 +119,7 @@ impl<'a> Site<'a> {
             }
             (Tokens::New, Some(made)) => made.as_slice(),
             (Tokens::New, None) => {
-                let made = sign(&self.issuer, self.options.tokens)?;
+                let made = sign(&self.issuer, self.options.tokens_made())?;
                 self.fresh.get_or_init(|| made).as_slice()
             }
         };
@@ -203,10 +203,13 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Sends load until the server does what the scenario says. Where tokens are to be new, nothing
-    /// could be warmed up that would be worth the tokens.
+    /// Sends load until the server does what the scenario says; where tokens are to be new, until
+    /// caches are full, if there are tokens enough for it.
     pub async fn warm_up(&self, batch: &Batch, running: &Running) -> Result<()> {
         if running.scenario.tokens() == Tokens::New {
+            if self.options.tokens.is_none() {
+                self.measure(batch, running, WARM_UP_NEW_SECONDS).await?;
+            }
             return Ok(());
         }
         for left in (0..WARM_UPS).rev() {
