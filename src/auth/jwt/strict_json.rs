@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 /// How much of it is read.
@@ -49,9 +50,12 @@ pub(in crate::auth) fn object(
     bounds: Bounds,
 ) -> Result<Map<String, Value>, JsonRefused> {
     let budget = Budget { left: Cell::new(bounds.values), broken: Cell::new(None) };
-    let mut reader = serde_json::Deserializer::from_slice(text);
-    let seed = Reader { depth: bounds.depth, budget: &budget };
-    let read = seed.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    let reader = Reader { depth: bounds.depth, budget: &budget };
+    let read = match std::str::from_utf8(text) {
+        Ok(text) => reader.whole(serde_json::Deserializer::from_str(text)),
+        // It says where the text is broken; and looks at each string of it for itself.
+        Err(_) => reader.whole(serde_json::Deserializer::from_slice(text)),
+    };
     match read {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(JsonRefused::NotAnObject),
@@ -98,6 +102,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn whole<'de, R: serde_json::de::Read<'de>>(
+        self,
+        mut source: serde_json::Deserializer<R>,
+    ) -> serde_json::Result<Value> {
+        let value = self.deserialize(&mut source)?;
+        source.end().map(|()| value)
+    }
+
     fn below<E: serde::de::Error>(self) -> Result<Self, E> {
         let depth = self.depth.checked_sub(1);
         let depth = depth.ok_or_else(|| self.budget.refuse(Broken::Depth))?;
@@ -164,11 +176,10 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             self.budget.take()?;
-            if object.contains_key(&name) {
+            let Entry::Vacant(place) = object.entry(name) else {
                 return Err(self.budget.refuse(Broken::Repetition));
-            }
-            let value = members.next_value_seed(inner)?;
-            object.insert(name, value);
+            };
+            place.insert(members.next_value_seed(inner)?);
         }
         Ok(Value::Object(object))
     }
