@@ -1,30 +1,33 @@
-//! Signatures on tokens: `jsonwebtoken`'s verifier interface, on ring.
+//! Signatures on tokens: `jsonwebtoken`'s verifier interface, on AWS-LC and ring.
 //!
 //! `jsonwebtoken` reads headers, keys and key sets and leaves the arithmetic to a backend. Ours
-//! is ring, which TLS uses here as well, so that one implementation has to be trusted. The
-//! backend is deliberately not installed as the crate's process-wide provider: its factory is
-//! called for every token and would copy the key each time, and its `decode` reads the wall
-//! clock, which policies may not. A [`SignatureVerifier`] is made once per key and algorithm and
-//! lives in the key ring.
+//! is ring, which TLS uses here as well, and for RSA AWS-LC, which keeps a key prepared
+//! (ADR 0022). The backend is deliberately not installed as the crate's process-wide provider:
+//! its factory is called for every token and would copy the key each time, and its `decode`
+//! reads the wall clock, which policies may not. A [`SignatureVerifier`] is made once per key
+//! and algorithm and lives in the key ring.
 
 use std::sync::Arc;
 
+use aws_lc_rs::signature::{
+    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+    RSA_PSS_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents,
+};
 use jsonwebtoken::crypto::JwtVerifier;
 use jsonwebtoken::signature::{Error, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use ring::hmac;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ED25519_PUBLIC_KEY_LEN,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
-    RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
+    UnparsedPublicKey, VerificationAlgorithm,
 };
 
 use super::proof::KeyDigest;
 
 /// Smallest RSA modulus accepted, in bits (RFC 7518, 3.3).
 const RSA_BITS_MIN: usize = 2048;
-/// Largest RSA modulus that ring checks; larger ones would be a way to burn our time.
+/// Largest RSA modulus that is checked; larger ones would be a way to burn our time.
 const RSA_BITS_MAX: usize = 8192;
 /// An uncompressed point of P-256: a tag byte and two coordinates.
 const P256_POINT_BYTES: usize = 65;
@@ -61,7 +64,7 @@ pub(in crate::auth) struct SignatureVerifier {
 
 #[derive(Clone)]
 enum Prepared {
-    Rsa(&'static RsaParameters, RsaPublicKeyComponents<Arc<[u8]>>),
+    Rsa(ParsedPublicKey),
     Curve(UnparsedPublicKey<Arc<[u8]>>),
     Secret(hmac::Key),
 }
@@ -70,7 +73,7 @@ enum Prepared {
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Rsa(..) => "Rsa(..)",
+            Self::Rsa(_) => "Rsa(..)",
             Self::Curve(_) => "Curve(..)",
             Self::Secret(_) => "Secret(..)",
         })
@@ -126,13 +129,13 @@ impl SignatureVerifier {
 
 impl Verifier<Vec<u8>> for SignatureVerifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), Error> {
-        let verdict = match &self.key {
-            Prepared::Rsa(parameters, key) => key.verify(parameters, message, signature),
-            Prepared::Curve(key) => key.verify(message, signature),
+        let is_good = match &self.key {
+            Prepared::Rsa(key) => key.verify_sig(message, signature).is_ok(),
+            Prepared::Curve(key) => key.verify(message, signature).is_ok(),
             // Compares in constant time.
-            Prepared::Secret(key) => hmac::verify(key, message, signature),
+            Prepared::Secret(key) => hmac::verify(key, message, signature).is_ok(),
         };
-        verdict.map_err(|_| Error::new())
+        if is_good { Ok(()) } else { Err(Error::new()) }
     }
 }
 
@@ -147,18 +150,18 @@ fn rsa(parameters: &'static RsaParameters, key: &DecodingKey) -> Result<Prepared
         DecodingKeyKind::RsaModulusExponent { n, e } => (n.as_slice(), e.as_slice()),
         DecodingKeyKind::SecretOrDer(der) => pkcs1(der).ok_or(KeyRefused::Malformed)?,
     };
-    // ring wants numbers without leading zeros; some issuers publish the sign byte of DER.
+    // Numbers are wanted without leading zeros; some issuers publish the sign byte of DER.
     let (n, e) = (without_zeros(n), without_zeros(e));
     let bits = n.first().map_or(0, |top| n.len() * 8 - top.leading_zeros() as usize);
     if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) {
         return Err(KeyRefused::RsaBits(bits));
     }
-    // ring would find this out again for every token. An exponent of 1 makes every signature
-    // good that says what it signs.
+    // An exponent of 1 makes every signature good that says what it signs.
     if !is_odd(n) || !is_odd(e) || !is_exponent(e) {
         return Err(KeyRefused::RsaNumbers);
     }
-    Ok(Prepared::Rsa(parameters, RsaPublicKeyComponents { n: n.into(), e: e.into() }))
+    let key = RsaPublicKeyComponents { n, e }.to_parsed_public_key(parameters);
+    key.map(Prepared::Rsa).map_err(|_| KeyRefused::RsaNumbers)
 }
 
 fn is_odd(number: &[u8]) -> bool {
