@@ -2,8 +2,9 @@
 //!
 //! A full cache would otherwise give up a token that may come again for one that may not: clients
 //! that fetch a token for every request would empty it, and each of their tokens would be written
-//! to memory that nobody has looked at for long. So the first time is only noted, and a token that
-//! comes again has a claim to a place: the doorkeeper of `TinyLFU` (Einziger, Friedman, Manes 2017).
+//! to memory that nobody has looked at for long. So the first time is only noted, and a token
+//! that comes again has a claim to a place: the doorkeeper of `TinyLFU` (Einziger, Friedman and
+//! Manes, 2017).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
