@@ -77,9 +77,13 @@ const UNLIMITED: u64 = 1 << 24;
 
 /// Descriptors kept for everything that is no connection of a client or for one, at least and
 /// at most. Accepted connections that are about to be closed are among them: a busy thread
-/// accepts more than a hundred before it looks at any.
-const KEPT_MIN: usize = 48;
+/// accepts [`AT_ONCE`] before it looks at any.
+const KEPT_MIN: usize = 48 + AT_ONCE;
 const KEPT_MAX: usize = 512;
+
+/// Connections that an accept loop takes in one turn, at most: what tokio lets a task do before
+/// others have theirs.
+const AT_ONCE: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -105,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_usual_limits_allow() {
-        assert_eq!(shares(1024, 2).clients, (1024 - 128 - 256) / 2);
+        assert_eq!(shares(1024, 2).clients, (1024 - 176 - 256) / 2);
         assert_eq!(shares(65_536, 2).clients, (65_536 - 512 - 512) / 2);
         assert_eq!(shares(65_536, 2).idle, 256);
         assert_eq!(shares(256, 2).idle, 32);

@@ -107,7 +107,7 @@ async fn descriptors_are_left_for_services_and_redis() -> Outcome {
         api(&[origin.address()]),
         open_route("rateLimit: plenty, timeoutMs: 20000"),
     );
-    let gateway = started(gateway(config).descriptors(320)).await?;
+    let gateway = started(gateway(config).descriptors(512)).await?;
     let ceiling = gateway.metric("tidegate_connections_ceiling", &[]).await?;
     assert!((50.0..150.0).contains(&ceiling), "{ceiling}");
     let mut kept = Vec::new();
