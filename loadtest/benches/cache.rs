@@ -23,7 +23,7 @@ use tidegate::cache::MemoryStore;
 use tidegate::telemetry::Metrics;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static MEMORY: tidegate_memory::Memory = tidegate_memory::Memory;
 
 fn benches(criterion: &mut Criterion) {
     if run(criterion).is_none() {

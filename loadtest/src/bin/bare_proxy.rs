@@ -21,7 +21,7 @@ use pingora::server::configuration::ServerConf;
 use tidegate_loadtest::{Context, Error, Result};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static MEMORY: tidegate_memory::Memory = tidegate_memory::Memory;
 
 const USAGE: &str = "usage: bare_proxy LISTEN UPSTREAM [THREADS=1 [CERT KEY [h2]]]";
 

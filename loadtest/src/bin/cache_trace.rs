@@ -26,7 +26,7 @@ use tidegate_loadtest::program::{self, Words};
 use tidegate_loadtest::{Context, Error, Result};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static MEMORY: tidegate_memory::Memory = tidegate_memory::Memory;
 
 /// Requests of each trace where the command line names no other number.
 const REQUESTS: usize = 1_000_000;

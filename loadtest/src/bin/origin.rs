@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static MEMORY: tidegate_memory::Memory = tidegate_memory::Memory;
 
 const USAGE: &str = "usage: origin ADDRESS [BODY_BYTES=1024 [HEADER...]]";
 
