@@ -8,7 +8,8 @@
 --        want: what is taken if there is plenty; more than cost where a node takes in advance
 --        share: more than cost is given only as far as it is no more than left / share
 --        shadow: 1 where this rule may not refuse the request, else 0
--- REPLY  per rule 5 integers: allowed 0|1, taken, remaining, reset_ms, epoch_ms
+-- REPLY  a string, numbers and spaces: reading it costs less than an array does.
+--        per rule 5 integers: allowed 0|1, taken, remaining, reset_ms, epoch_ms
 --        allowed: whether this rule had enough; the request passes if all had that are no shadow
 --        taken: what was taken; 0 where the request does not pass, or this rule had not enough
 --        remaining: what is left afterwards; 0 where this rule had not enough
@@ -55,10 +56,7 @@ for _, rule in ipairs(rules) do
     remaining = left(counter)
     next_amount = math.min(remaining + 1, counter.limit)
   end
-  reply[#reply + 1] = rule.allowed and 1 or 0
-  reply[#reply + 1] = taken
-  reply[#reply + 1] = remaining
-  reply[#reply + 1] = wait(counter, next_amount)
-  reply[#reply + 1] = counter.start or 0
+  reply[#reply + 1] = string.format('%d %d %d %d %d', rule.allowed and 1 or 0, taken, remaining,
+    wait(counter, next_amount), counter.start or 0)
 end
-return reply
+return table.concat(reply, ' ')

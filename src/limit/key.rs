@@ -44,7 +44,14 @@ impl CounterKey {
     /// Its name in Redis behind the deployment's prefix: `rl2:NAME:FINGERPRINT:{TAG}:ID`.
     #[must_use]
     pub fn name(&self, tier: &Tier) -> String {
-        let mut name = String::with_capacity(tier.key_prefix.len() + TAIL);
+        self.name_behind("", tier)
+    }
+
+    /// The same with the deployment's prefix.
+    pub(super) fn name_behind(&self, prefix: &str, tier: &Tier) -> String {
+        let length = prefix.len() + tier.key_prefix.len() + TAIL;
+        let mut name = String::with_capacity(length);
+        name.push_str(prefix);
         name.push_str(&tier.key_prefix);
         name.push('{');
         push_hex(&mut name, &self.tag);

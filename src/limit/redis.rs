@@ -14,16 +14,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::Histogram;
 use redis::{Cmd, Value};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use self::groups::Group;
-use self::scripts::{Scripts, run};
+use self::scripts::{Rule, Scripts, run};
 use super::Take;
 use super::math::{Ask, Reply, Standing};
 use super::script;
 use crate::clock::Moment;
 use crate::link::{self, Failure, Meters, Place};
 use crate::telemetry::Metrics;
+
+/// The answer for each take; none where nobody asked, because one before it refused.
+pub(super) type Replies = SmallVec<[Option<Reply>; 2]>;
 
 /// One Redis.
 #[derive(Debug)]
@@ -82,7 +85,7 @@ impl Redis {
         &self,
         takes: &[(&Take, Ask)],
         now: Moment,
-    ) -> Result<Vec<Option<Reply>>, Failure> {
+    ) -> Result<Replies, Failure> {
         self.take_as(self.next_call(), takes, now).await
     }
 
@@ -95,18 +98,23 @@ impl Redis {
         call: u64,
         takes: &[(&Take, Ask)],
         now: Moment,
-    ) -> Result<Vec<Option<Reply>>, Failure> {
+    ) -> Result<Replies, Failure> {
         let started = Instant::now();
-        let groups = self.groups(call, takes, now);
-        let result = if let [only] = groups.as_slice() {
-            let run = |connection| only.take(connection, &self.scripts);
-            let replies = self.link.call(run).await;
-            replies.map(|replies| replies.into_iter().map(Some).collect())
-        } else {
-            let (groups, shadows) = (&groups, takes.iter().map(|(_, ask)| ask.shadow));
-            let shadows = &shadows.collect::<Vec<_>>();
-            let run = |connection| groups::take(connection, &self.scripts, groups, shadows);
-            self.link.call(run).await
+        let rules = self.rules(takes, now);
+        let is_named = rules.iter().any(|(_, numbers, _)| numbers.algorithm.remembers_requests());
+        let name = if is_named { self.call_name(call) } else { String::new() };
+        let result = match groups::places(takes, self.is_cluster) {
+            None => {
+                let command = &self.scripts.take_command(&name, rules.iter());
+                let take =
+                    |connection| take_together(connection, &self.scripts, command, rules.len());
+                self.link.call(take).await
+            }
+            Some(places) => {
+                let groups = &groups::split(&self.scripts, &name, &rules, places);
+                let run = |connection| groups::take(connection, &self.scripts, groups, takes);
+                self.link.call(run).await
+            }
         };
         let duration = match &result {
             Ok(_) => &self.durations.ok,
@@ -149,7 +157,7 @@ impl Redis {
     }
 
     fn key(&self, take: &Take) -> String {
-        format!("{}{}", self.link.prefix(), take.name())
+        take.key.name_behind(self.link.prefix(), take.tier())
     }
 
     /// The text that names a call to counters that remember calls.
@@ -164,25 +172,21 @@ impl Redis {
         command
     }
 
-    /// The calls that take: one, and in a cluster one for each tag.
-    fn groups(&self, call: u64, takes: &[(&Take, Ask)], now: Moment) -> Vec<Group> {
-        let numbers: Vec<_> = takes.iter().map(|(take, _)| take.numbers(now)).collect();
-        let is_named = numbers.iter().any(|numbers| numbers.algorithm.remembers_requests());
-        let name = if is_named { self.call_name(call) } else { String::new() };
-        let places = groups::split(takes, self.is_cluster);
-        let is_apart = places.len() > 1;
-        let group = |places: Vec<usize>| {
-            let rules = places.iter().filter_map(|place| {
-                let (take, ask) = takes.get(*place)?;
-                Some((self.key(take), *numbers.get(*place)?, *ask))
-            });
-            let rules: Vec<_> = rules.collect();
-            let take = self.scripts.take_command(&name, &rules);
-            let undo = if is_apart { self.scripts.undo(&name, &rules) } else { Vec::new() };
-            Group { places, take, undo }
-        };
-        places.into_iter().map(group).collect()
+    /// What stands in a call, for each take.
+    fn rules(&self, takes: &[(&Take, Ask)], now: Moment) -> SmallVec<[Rule; 2]> {
+        takes.iter().map(|(take, ask)| (self.key(take), take.numbers(now), *ask)).collect()
     }
+}
+
+/// Takes from counters that one call reaches.
+async fn take_together(
+    mut connection: link::Connection,
+    scripts: &Scripts,
+    command: &Cmd,
+    rules: usize,
+) -> Result<Replies, Failure> {
+    let value = run(&mut connection, &scripts.take, command).await?;
+    read_replies(&value, rules).ok_or(Failure::Reply)
 }
 
 /// A number that cannot be below nothing.
@@ -193,23 +197,31 @@ fn number(value: &Value) -> Option<u64> {
     }
 }
 
-fn read_replies(value: &Value, rules: usize) -> Option<Vec<Reply>> {
-    let Value::Array(values) = value else { return None };
-    let (replies, rest) = values.as_chunks::<{ script::RULE_REPLIES }>();
-    if replies.len() != rules || !rest.is_empty() {
-        return None;
+/// Numbers and spaces, so many for each rule.
+fn read_replies(value: &Value, rules: usize) -> Option<Replies> {
+    let Value::BulkString(text) = value else { return None };
+    let mut numbers = text.split(|byte| *byte == b' ').map(decimal);
+    let mut next = || numbers.next().flatten();
+    let mut replies = Replies::with_capacity(rules);
+    for _ in 0..rules {
+        replies.push(Some(Reply {
+            allowed: next()? == 1,
+            taken: next()?,
+            remaining: next()?,
+            reset_ms: next()?,
+            epoch_ms: next()?,
+        }));
     }
-    let reply = |[allowed, taken, remaining, reset_ms, epoch_ms]: &[Value;
-                      script::RULE_REPLIES]| {
-        Some(Reply {
-            allowed: number(allowed)? == 1,
-            taken: number(taken)?,
-            remaining: number(remaining)?,
-            reset_ms: number(reset_ms)?,
-            epoch_ms: number(epoch_ms)?,
-        })
+    numbers.next().is_none().then_some(replies)
+}
+
+/// A number as the scripts write them.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let add = |sum: u64, digit: &u8| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        sum.checked_mul(10)?.checked_add(u64::from(digit))
     };
-    replies.iter().map(reply).collect()
+    (!digits.is_empty()).then(|| digits.iter().try_fold(0, add))?
 }
 
 fn read_standing(value: &Value) -> Option<Standing> {

@@ -45,8 +45,8 @@ pub const RULE_ARGS: usize = 10;
 /// Arguments of a counter alone: algorithm, then the numbers of [`counter`].
 pub const COUNTER_ARGS: usize = 6;
 
-/// Integers for each rule in the reply of [`TAKE`]: allowed, taken, remaining, milliseconds until
-/// reset, begin of the window.
+/// Integers for each rule in the reply of [`TAKE`], with a space between any two: allowed, taken,
+/// remaining, milliseconds until reset, begin of the window.
 pub const RULE_REPLIES: usize = 5;
 
 /// Integers for each counter in the reply of [`PEEK`]: used, remaining, milliseconds until reset,

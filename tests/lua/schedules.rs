@@ -123,7 +123,7 @@ impl Both {
         let command = take_command(Some(now_us), &format!("c{call}"), &rules.collect::<Vec<_>>());
         let keys: Vec<_> = counters.iter().map(|c| c.key.clone()).collect();
         let (reply, lives) = self.run(&command, &keys).await;
-        let given = replies(&redis::from_redis_value::<Vec<u64>>(reply).unwrap());
+        let given = replies(&redis::from_redis_value::<String>(reply).unwrap());
         let place = format!("now {now_us}, {counters:?}, {asks:?}");
         assert_eq!(given, expected, "{place}");
         for (((tracked, counter), reply), life) in

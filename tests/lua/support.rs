@@ -63,7 +63,8 @@ pub(crate) fn take_command(now_us: Option<u64>, call: &str, rules: &[(&str, Numb
 }
 
 /// The answer of `take.lua`.
-pub(crate) fn replies(flat: &[u64]) -> Vec<Reply> {
+pub(crate) fn replies(text: &str) -> Vec<Reply> {
+    let flat: Vec<u64> = text.split(' ').map(|number| number.parse().unwrap()).collect();
     let (replies, rest) = flat.as_chunks::<{ script::RULE_REPLIES }>();
     assert!(rest.is_empty(), "{flat:?}");
     let reply = |[allowed, taken, remaining, reset_ms, epoch_ms]: &[u64; 5]| Reply {
@@ -92,7 +93,7 @@ pub(crate) async fn run(
 ) -> Vec<Reply> {
     let rule = |(key, (numbers, cost)): &(_, Rule)| (*key, *numbers, Ask::exactly(*cost));
     let rules: Vec<_> = rules.iter().map(rule).collect();
-    replies(&query::<Vec<u64>>(connection, &take_command(now_us, call, &rules)).await)
+    replies(&query::<String>(connection, &take_command(now_us, call, &rules)).await)
 }
 
 /// How counters stand by `peek.lua`.

@@ -9,8 +9,8 @@
 
 use redis::Cmd;
 
-use super::scripts::{Scripts, Undo, run};
-use super::{Ask, Take, read_replies};
+use super::scripts::{Rule, Scripts, Undo, run};
+use super::{Ask, Replies, Take, take_together};
 use crate::limit::math::Reply;
 use crate::link::{Connection, Failure};
 
@@ -18,17 +18,17 @@ use crate::link::{Connection, Failure};
 #[derive(Debug)]
 pub(super) struct Group {
     /// Their places among those of the request.
-    pub(super) places: Vec<usize>,
+    places: Vec<usize>,
     /// The call.
-    pub(super) take: Cmd,
-    /// What puts back, for each of them; only where there are more groups than one.
-    pub(super) undo: Vec<Undo>,
+    take: Cmd,
+    /// What puts back, for each of them.
+    undo: Vec<Undo>,
 }
 
-/// Which places go together, in the order of the first of each.
-pub(super) fn split(takes: &[(&Take, Ask)], is_cluster: bool) -> Vec<Vec<usize>> {
+/// Which places go together, in the order of the first of each; none where one call reaches all.
+pub(super) fn places(takes: &[(&Take, Ask)], is_cluster: bool) -> Option<Vec<Vec<usize>>> {
     if !is_cluster {
-        return vec![(0..takes.len()).collect()];
+        return None;
     }
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (place, (take, _)) in takes.iter().enumerate() {
@@ -41,20 +41,29 @@ pub(super) fn split(takes: &[(&Take, Ask)], is_cluster: bool) -> Vec<Vec<usize>>
             None => groups.push(vec![place]),
         }
     }
-    groups
+    (groups.len() > 1).then_some(groups)
+}
+
+/// The calls for places that do not all go together.
+pub(super) fn split(
+    scripts: &Scripts,
+    call: &str,
+    rules: &[Rule],
+    groups: Vec<Vec<usize>>,
+) -> Vec<Group> {
+    let group = |places: Vec<usize>| {
+        let own: Vec<_> = places.iter().filter_map(|place| rules.get(*place)).collect();
+        let own = own.iter().copied();
+        Group {
+            take: scripts.take_command(call, own.clone()),
+            undo: scripts.undo(call, own),
+            places,
+        }
+    };
+    groups.into_iter().map(group).collect()
 }
 
 impl Group {
-    /// Takes from the counters of this group, or nothing from any.
-    pub(super) async fn take(
-        &self,
-        mut connection: Connection,
-        scripts: &Scripts,
-    ) -> Result<Vec<Reply>, Failure> {
-        let value = run(&mut connection, &scripts.take, &self.take).await?;
-        read_replies(&value, self.places.len()).ok_or(Failure::Reply)
-    }
-
     /// Puts back what was taken.
     async fn undo(
         &self,
@@ -82,25 +91,26 @@ impl Group {
     }
 }
 
-/// Takes from all groups, or nothing where one refuses. `shadows` says for each place whether it
-/// may refuse. A refusal is answered as it is; of counters that were not asked any more nothing
-/// is answered.
+/// Takes from all groups, or nothing where one refuses. A refusal is answered as it is; of
+/// counters that were not asked any more nothing is answered.
 pub(super) async fn take(
     connection: Connection,
     scripts: &Scripts,
     groups: &[Group],
-    shadows: &[bool],
-) -> Result<Vec<Option<Reply>>, Failure> {
-    let mut replies: Vec<Option<Reply>> = vec![None; shadows.len()];
+    takes: &[(&Take, Ask)],
+) -> Result<Replies, Failure> {
+    let mut replies: Replies = takes.iter().map(|_| None).collect();
+    let is_shadow = |place: &usize| takes.get(*place).is_some_and(|(_, ask)| ask.shadow);
     for (n, group) in groups.iter().enumerate() {
-        let own = group.take(connection.clone(), scripts).await?;
+        let rules = group.places.len();
+        let own = take_together(connection.clone(), scripts, &group.take, rules).await?;
         let refused =
             group.places.iter().zip(&own).any(|(place, reply)| {
-                !reply.allowed && !shadows.get(*place).copied().unwrap_or(false)
+                !is_shadow(place) && reply.is_some_and(|reply| !reply.allowed)
             });
         for (place, reply) in group.places.iter().zip(own) {
             if let Some(slot) = replies.get_mut(*place) {
-                *slot = Some(reply);
+                *slot = reply;
             }
         }
         if refused {

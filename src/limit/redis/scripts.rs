@@ -18,10 +18,11 @@ impl Script {
         Self { text, sha: redis::Script::new(text).get_hash().to_owned() }
     }
 
-    /// The begin of a call with so many keys.
+    /// The begin of a call with so many keys; with room for what follows in most.
     pub(super) fn command(&self, keys: usize) -> Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.sha).arg(keys);
+        let args = 5 + (1 + script::RULE_ARGS) * keys;
+        let mut command = Cmd::with_capacity(args, 64 + 224 * keys);
+        command.arg("EVALSHA").arg(&self.sha).arg(keys);
         command
     }
 }
@@ -62,9 +63,13 @@ impl Scripts {
     }
 
     /// Takes from all of `rules`, by the server's clock.
-    pub(super) fn take_command(&self, call: &str, rules: &[Rule]) -> Cmd {
+    pub(super) fn take_command<'a>(
+        &self,
+        call: &str,
+        rules: impl ExactSizeIterator<Item = &'a Rule> + Clone,
+    ) -> Cmd {
         let mut command = self.take.command(rules.len());
-        for (key, ..) in rules {
+        for (key, ..) in rules.clone() {
             command.arg(key);
         }
         command.arg("").arg(call);
@@ -76,7 +81,7 @@ impl Scripts {
     }
 
     /// Puts back what the call `call` takes from each of `rules`.
-    pub(super) fn undo(&self, call: &str, rules: &[Rule]) -> Vec<Undo> {
+    pub(super) fn undo<'a>(&self, call: &str, rules: impl Iterator<Item = &'a Rule>) -> Vec<Undo> {
         let undo = |(key, numbers, ask): &Rule| {
             if numbers.algorithm.remembers_requests() {
                 let members: Vec<_> = script::members(call, ask.cost).collect();
@@ -86,7 +91,7 @@ impl Scripts {
             }
             Undo::GiveBack(self.give_back_command(key, numbers))
         };
-        rules.iter().map(undo).collect()
+        rules.map(undo).collect()
     }
 
     /// Puts back to a counter what must follow: amount and window.

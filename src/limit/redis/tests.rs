@@ -1,27 +1,33 @@
 use super::*;
 
+fn text(text: &str) -> Value {
+    Value::BulkString(text.as_bytes().to_vec())
+}
+
 fn ints(numbers: &[i64]) -> Value {
     Value::Array(numbers.iter().map(|number| Value::Int(*number)).collect())
 }
 
 #[test]
 fn a_reply_is_read_only_in_the_form_of_the_contract() {
-    let reply = |allowed, taken, remaining, reset_ms, epoch_ms| Reply {
-        allowed,
-        taken,
-        remaining,
-        reset_ms,
-        epoch_ms,
+    let reply = |allowed, taken, remaining, reset_ms, epoch_ms| {
+        Some(Reply { allowed, taken, remaining, reset_ms, epoch_ms })
     };
-    let read = read_replies;
+    let read = |text: &str, rules| read_replies(&self::text(text), rules).map(SmallVec::into_vec);
     assert_eq!(
-        read(&ints(&[1, 1, 9, 0, 60, 0, 0, 0, 250, 0]), 2),
+        read("1 1 9 0 60 0 0 0 250 0", 2),
         Some(vec![reply(true, 1, 9, 0, 60), reply(false, 0, 0, 250, 0)])
     );
-    assert_eq!(read(&ints(&[1, 1, 9, 0, 0]), 2), None, "a rule too few");
-    assert_eq!(read(&ints(&[1, 1, 9, 0, 0, 1]), 1), None, "a number too many");
-    assert_eq!(read(&ints(&[1, 1, -9, 0, 0]), 1), None, "below nothing");
-    assert_eq!(read(&Value::Nil, 1), None);
+    let most = u64::MAX;
+    assert_eq!(read(&format!("1 1 {most} 0 0"), 1), Some(vec![reply(true, 1, most, 0, 0)]));
+    assert_eq!(read("1 1 9 0 0", 2), None, "a rule too few");
+    assert_eq!(read("1 1 9 0 0 1", 1), None, "a number too many");
+    for wrong in ["1 1 -9 0 0", "1 1  0 0", "1 1 9 0 ", " 1 9 0 0", "1 1 1e3 0 0", "1,1 9 0 0"] {
+        assert_eq!(read(wrong, 1), None, "{wrong:?}");
+    }
+    assert_eq!(read(&format!("1 1 {most}0 0 0"), 1), None, "larger than any number");
+    assert_eq!(read_replies(&ints(&[1, 1, 9, 0, 0]), 1), None, "not a text");
+    assert_eq!(read_replies(&Value::Nil, 1), None);
 
     let standing = Standing { used: 1, remaining: 2, reset_ms: 3, epoch_ms: 4 };
     assert_eq!(read_standing(&ints(&[1, 2, 3, 4])), Some(standing));
@@ -226,13 +232,14 @@ mod real {
     async fn in_a_cluster_limits_of_two_slots_are_taken_from_both_or_neither() {
         let cluster = Cluster::start().await;
         let redis = Redis { is_cluster: true, ..redis("redis://nowhere") };
-        let shadows = [false; 3];
         let take_all = async |takes: &[Take]| {
-            let groups = redis.groups(redis.next_call(), &asked(takes), now());
-            let tags = groups.len();
+            let (takes, call) = (asked(takes), redis.call_name(redis.next_call()));
+            let places = groups::places(&takes, redis.is_cluster).unwrap();
+            let tags = places.len();
+            let rules = redis.rules(&takes, now());
+            let groups = groups::split(&redis.scripts, &call, &rules, places);
             let connection = cluster.connection.clone();
-            let replies =
-                groups::take(connection, &redis.scripts, &groups, &shadows).await.unwrap();
+            let replies = groups::take(connection, &redis.scripts, &groups, &takes).await.unwrap();
             (tags, replies)
         };
         let used = async |take: &Take| {
