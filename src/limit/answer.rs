@@ -92,6 +92,7 @@ pub(super) fn quota(take: &Take, reply: Option<Reply>) -> Quota {
         remaining: reply.map(|reply| reply.remaining),
         reset: Duration::from_millis(reply.map_or(0, |reply| reply.reset_ms)),
         policy: tier.policy.clone(),
+        limit_value: tier.limit_value.clone(),
     }
 }
 

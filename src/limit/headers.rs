@@ -5,11 +5,13 @@
 //! `X-RateLimit-*` describe the tightest alone. All times are whole seconds from now, rounded up
 //! (T18). What nobody counted is not reported: no number is better than a wrong one (R069).
 //!
-//! Whole numbers of structured fields have at most 15 digits (RFC 9651 section 3.3.1); larger
-//! ones are written as the largest of those.
+//! Whole numbers of structured fields have at most 15 digits (RFC 9651 section 3.3.1); what is left
+//! and when more is there are written as the largest of those where they are larger.
 
+use std::ops::Range;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::Quota;
@@ -37,27 +39,31 @@ pub(super) fn write(quotas: &[Quota], set: &mut impl FnMut(HeaderName, HeaderVal
                 next(&mut list);
                 list.extend_from_slice(quota.policy.as_bytes());
             }
-            put(POLICY, list, set);
+            put(POLICY, Bytes::from(list), set);
         }
     }
     let names: usize = quotas.iter().map(|quota| quota.name.len() + ITEM).sum();
     let mut list = Vec::with_capacity(names);
+    let mut first = None;
     for quota in quotas {
         let Some(remaining) = quota.remaining else { continue };
         next(&mut list);
         push_name(&mut list, &quota.name);
         list.extend_from_slice(b";r=");
-        push_number(&mut list, remaining);
+        let left = push_number(&mut list, remaining);
         list.extend_from_slice(b";t=");
-        push_number(&mut list, whole_seconds(quota.reset));
+        let reset = push_number(&mut list, whole_seconds(quota.reset));
+        first.get_or_insert((left, reset));
     }
+    let list = Bytes::from(list);
     if !list.is_empty() {
-        put(LIMITS, list, set);
+        put(LIMITS, list.clone(), set);
     }
-    set(X_LIMIT, HeaderValue::from(tightest.limit));
-    if let Some(remaining) = tightest.remaining {
-        set(X_REMAINING, HeaderValue::from(remaining));
-        set(X_RESET, HeaderValue::from(whole_seconds(tightest.reset)));
+    set(X_LIMIT, tightest.limit_value.clone());
+    if let Some((left, reset)) = first.filter(|_| tightest.remaining.is_some()) {
+        // The digits that stand in the list, not written a second time.
+        put(X_REMAINING, list.slice(left), set);
+        put(X_RESET, list.slice(reset), set);
     }
 }
 
@@ -94,7 +100,7 @@ impl Policy<'_> {
             item.extend_from_slice(b";tidegate-overage=");
             push_number(&mut item, self.overage);
         }
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(item)).ok()
+        HeaderValue::from_maybe_shared(Bytes::from(item)).ok()
     }
 }
 
@@ -103,9 +109,9 @@ pub(super) fn whole_seconds(span: Duration) -> u64 {
     span.as_secs() + u64::from(span.subsec_nanos() > 0)
 }
 
-fn put(name: HeaderName, list: Vec<u8>, set: &mut impl FnMut(HeaderName, HeaderValue)) {
+fn put(name: HeaderName, text: Bytes, set: &mut impl FnMut(HeaderName, HeaderValue)) {
     // Names are visible ASCII since their rule was compiled; the rest are digits.
-    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(list)) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(text) {
         set(name, value);
     }
 }
@@ -122,8 +128,8 @@ fn push_name(list: &mut Vec<u8>, name: &str) {
     list.push(b'"');
 }
 
-/// Decimal digits without the formatting machinery.
-fn push_number(list: &mut Vec<u8>, number: u64) {
+/// Decimal digits without the formatting machinery; where they stand.
+fn push_number(list: &mut Vec<u8>, number: u64) -> Range<usize> {
     let mut number = number.min(NUMBER_MAX);
     let start = list.len();
     loop {
@@ -136,6 +142,7 @@ fn push_number(list: &mut Vec<u8>, number: u64) {
     if let Some(digits) = list.get_mut(start..) {
         digits.reverse();
     }
+    start..list.len()
 }
 
 #[cfg(test)]

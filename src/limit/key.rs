@@ -148,17 +148,21 @@ pub(super) fn counter_key<'r>(
     Ok(CounterKey { id: head(&hash.finalize()), tag })
 }
 
-fn head<const N: usize>(digest: &[u8]) -> [u8; N] {
+/// The first bytes of a hash.
+pub(super) fn head<const N: usize>(digest: &[u8]) -> [u8; N] {
     digest.first_chunk().copied().unwrap_or([0; N])
 }
 
 /// Lower-case hexadecimal.
-pub(super) fn push_hex<'a>(text: &mut String, bytes: impl IntoIterator<Item = &'a u8>) {
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-        }
+pub(super) fn push_hex<const N: usize>(text: &mut String, bytes: &[u8; N]) {
+    const fn digit(value: u8) -> u8 {
+        value + if value < 10 { b'0' } else { b'a' - 10 }
     }
+    let mut digits = [[0; 2]; N];
+    for (pair, byte) in digits.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
+    text.push_str(std::str::from_utf8(digits.as_flattened()).unwrap_or_default());
 }
 
 /// What counts for a part of a request's key, and how it came there.

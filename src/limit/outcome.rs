@@ -36,6 +36,8 @@ pub struct Quota {
     pub reset: Duration,
     /// The rule's item in `RateLimit-Policy`, made when the rule was compiled.
     pub policy: HeaderValue,
+    /// The limit as `X-RateLimit-Limit` tells it, made when the rule was compiled.
+    pub limit_value: HeaderValue,
 }
 
 /// What the limiter said.

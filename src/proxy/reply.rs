@@ -188,11 +188,12 @@ pub(super) fn decorate(
         parts.version = Version::HTTP_11;
     }
     let headers = &mut parts.headers;
+    // Once for all: each growth puts every header in its place anew.
+    headers.reserve(if ctx.limited.is_some() { 1 + LIMIT_HEADERS } else { 1 });
     if let Some(id) = ctx.request_id_header() {
         headers.insert(X_REQUEST_ID, id);
     }
     if let Some(outcome) = &ctx.limited {
-        headers.reserve(LIMIT_HEADERS);
         outcome.write_headers(|name, value| {
             headers.insert(name, value);
         });

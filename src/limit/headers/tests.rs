@@ -12,6 +12,7 @@ fn quota(name: &str, remaining: Option<u64>, reset_ms: u64) -> Quota {
         remaining,
         reset: Duration::from_millis(reset_ms),
         policy: policy(name, 100).item().unwrap(),
+        limit_value: HeaderValue::from(100),
     }
 }
 
@@ -138,6 +139,7 @@ proptest::proptest! {
                 limit,
                 window_s,
                 policy: policy.item().unwrap(),
+                limit_value: HeaderValue::from(limit),
                 ..quota(name, *left, *ms)
             }
         });
@@ -170,7 +172,11 @@ proptest::proptest! {
             let left = left.unwrap().min(NUMBER_MAX);
             assert_eq!(numbers, [("r", left), ("t", ms.div_ceil(1000))]);
         }
-        assert_eq!(of("x-ratelimit-limit"), Some(&rules[0].1.to_string()));
+        let (_, limit, .., left, ms) = &rules[0];
+        assert_eq!(of("x-ratelimit-limit"), Some(&limit.to_string()));
+        let left = left.map(|left| left.min(NUMBER_MAX).to_string());
+        assert_eq!(of("x-ratelimit-remaining"), left.as_ref());
+        assert_eq!(of("x-ratelimit-reset"), left.map(|_| ms.div_ceil(1000).to_string()).as_ref());
     }
 }
 

@@ -10,7 +10,7 @@ use super::numbers::{self as compiled, Compiled};
 use crate::clock::Moment;
 use crate::limit::calendar::Calendar;
 use crate::limit::headers::{Policy, whole_seconds};
-use crate::limit::key::{Seed, push_hex};
+use crate::limit::key::{self, Seed, push_hex};
 use crate::limit::math::{Algorithm, Numbers};
 use crate::limit::script;
 use crate::model::{
@@ -41,6 +41,8 @@ pub struct Tier {
     /// What the prefix contributes to the hash of a key.
     pub(in super::super) seed: Seed,
     pub(in super::super) policy: HeaderValue,
+    /// The advertised limit as clients are told it.
+    pub(in super::super) limit_value: HeaderValue,
 }
 
 /// More than this is never admitted beyond a limit (R075).
@@ -83,6 +85,7 @@ impl Tier {
             seed: Seed::new(&key_prefix),
             key_prefix,
             policy: policy.item()?,
+            limit_value: HeaderValue::from(advertised.limit),
         })
     }
 }
@@ -225,7 +228,7 @@ fn key_prefix(
         hash.update(number.to_be_bytes());
     }
     let mut prefix = format!("{}:{name}:", script::KEY_VERSION);
-    push_hex(&mut prefix, hash.finalize().iter().take(4));
+    push_hex(&mut prefix, &key::head::<4>(&hash.finalize()));
     prefix.push(':');
     prefix.into()
 }
