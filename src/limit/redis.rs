@@ -200,8 +200,8 @@ fn number(value: &Value) -> Option<u64> {
 /// Numbers and spaces, so many for each rule.
 fn read_replies(value: &Value, rules: usize) -> Option<Replies> {
     let Value::BulkString(text) = value else { return None };
-    let mut numbers = text.split(|byte| *byte == b' ').map(decimal);
-    let mut next = || numbers.next().flatten();
+    let mut numbers = text.split(|byte| *byte == b' ');
+    let mut next = || str::from_utf8(numbers.next()?).ok()?.parse::<u64>().ok();
     let mut replies = Replies::with_capacity(rules);
     for _ in 0..rules {
         replies.push(Some(Reply {
@@ -213,15 +213,6 @@ fn read_replies(value: &Value, rules: usize) -> Option<Replies> {
         }));
     }
     numbers.next().is_none().then_some(replies)
-}
-
-/// A number as the scripts write them.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    let add = |sum: u64, digit: &u8| {
-        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        sum.checked_mul(10)?.checked_add(u64::from(digit))
-    };
-    (!digits.is_empty()).then(|| digits.iter().try_fold(0, add))?
 }
 
 fn read_standing(value: &Value) -> Option<Standing> {
