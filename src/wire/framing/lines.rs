@@ -87,8 +87,17 @@ impl Lines {
 
 /// Index of the first control character other than a tab.
 ///
-/// Eight bytes at a time: this is the one pass over the whole of every header.
+/// This is the one pass over the whole of every header. Long lines, as tokens make them, are
+/// passed over 32 bytes at a time, in vectors.
 fn first_control(bytes: &[u8]) -> Option<usize> {
+    let (blocks, _) = bytes.as_chunks::<32>();
+    let holds = |block: &[u8; 32]| block.iter().fold(false, |any, byte| any | is_control(*byte));
+    let start = 32 * blocks.iter().take_while(|block| !holds(block)).count();
+    first_control_near(bytes.get(start..)?).map(|at| start + at)
+}
+
+/// The same, eight bytes at a time.
+fn first_control_near(bytes: &[u8]) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         if may_hold_control(u64::from_le_bytes(*word))
@@ -123,7 +132,7 @@ mod tests {
     #[test]
     fn controls_are_found_wherever_they_stand() {
         for byte in 0..=u8::MAX {
-            for length in 1..20 {
+            for length in [1, 2, 7, 8, 9, 15, 20, 31, 32, 33, 63, 64, 75, 96] {
                 for at in 0..length {
                     for fill in [b' ', b'a', b'\t', 0x80, 0xff, b'~'] {
                         let mut bytes = vec![fill; length];
