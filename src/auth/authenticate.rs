@@ -9,7 +9,7 @@ use super::credentials::{Credentials, Kind};
 use super::introspection;
 use super::jwt::proof::Binding;
 use super::jwt::provider::Provider;
-use super::jwt::token;
+use super::jwt::token::{self, Decoded};
 use super::jwt::verify::{Verification, Verified, on_every_request};
 use super::message_signature;
 use super::question::Denied;
@@ -98,7 +98,8 @@ impl TokenCheck<'_> {
         }
         let Self { credentials, evidence } = *self;
         let verification = Verification { credentials, evidence };
-        let selected = verification.select(text, &mut |_| ())?;
+        let decoded = Decoded::of(text)?;
+        let selected = verification.select(&decoded, &mut |_| ())?;
         let binding = selected.binding;
         evidence.answers.signature_checked.set(true);
         match verification.prove(selected, &mut |_| ()) {

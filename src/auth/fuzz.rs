@@ -91,5 +91,7 @@ pub fn key_set(document: &[u8]) -> Option<usize> {
 /// What the strict reader makes of a text.
 #[must_use]
 pub fn strict_json(text: &[u8]) -> Option<Value> {
-    strict_json::object(text, Bounds { depth: 16, values: 1024 }).ok().map(Value::Object)
+    strict_json::object(text, Bounds { depth: 16, values: 1024 })
+        .ok()
+        .map(|members| Value::Object(members.into()))
 }

@@ -95,7 +95,9 @@ pub fn inspect(
     let mut reached = Check::Form;
     let outcome = judge(verification, view, text, &mut |check| reached = check);
     let [header, claims] = token::glance(text);
-    let provider = claims.as_ref().and_then(|claims| verification.provider(claims).ok());
+    let provider = claims
+        .as_ref()
+        .and_then(|claims| verification.provider(claims.get("iss").and_then(Value::as_str)).ok());
     let facts = Facts {
         header,
         claims,

@@ -104,7 +104,7 @@ fn caller(facts: &str, snapshot: &Snapshot) -> Result<Arc<Identity>, String> {
         };
         claims.insert(name.to_owned(), value.trim().into());
     }
-    auth::assume(&snapshot.providers, claims).map(Arc::new).map_err(|why| format!("--as: {why}\n"))
+    auth::assume(&snapshot.providers, &claims).map(Arc::new).map_err(|why| format!("--as: {why}\n"))
 }
 
 /// The keys in force: those of files and secrets, and, where a token is to be verified, key

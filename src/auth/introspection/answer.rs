@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use crate::auth::Providers;
 use crate::auth::challenge::TokenError;
 use crate::auth::jwt::claims;
 use crate::auth::jwt::confirmation;
 use crate::auth::jwt::provider::Provider;
-use crate::auth::jwt::strict_json::{self, Bounds};
+use crate::auth::jwt::strict_json::{self, Bounds, Object, Value};
 use crate::auth::jwt::validity::Validity;
 use crate::clock::Moment;
-use crate::edge::Identity;
+use crate::edge::{Claims, Identity};
 
 /// What an answer may hold: as much as the claims of a token.
 const BOUNDS: Bounds = Bounds { depth: 16, values: 1024 };
@@ -56,7 +56,7 @@ pub(super) fn judge(
 ) -> Result<Judged, Malformed> {
     let mut members = strict_json::object(document, BOUNDS).map_err(|_| Malformed::Json)?;
     // Of these, one that is null says as much as one that is absent.
-    members.retain(|name, value| !(value.is_null() && OPTIONAL.contains(&name.as_str())));
+    members.retain(|name, value| !(value.is_null() && OPTIONAL.contains(&name)));
     match members.remove("active") {
         Some(Value::Bool(true)) => {}
         Some(Value::Bool(false)) => {
@@ -65,7 +65,7 @@ pub(super) fn judge(
         _ => return Err(Malformed::Active),
     }
     let expires = expiry(&members)?;
-    let verdict = match identity(members, expires.is_none(), provider, providers, now) {
+    let verdict = match identity(&members, expires.is_none(), provider, providers, now) {
         // The client has nothing to do with what its issuer cannot spell.
         Err(TokenError::Time) => return Err(Malformed::Time),
         other => other,
@@ -74,7 +74,7 @@ pub(super) fn judge(
 }
 
 fn identity(
-    members: Map<String, Value>,
+    members: &Object<'_>,
     is_endless: bool,
     provider: &Provider,
     providers: &Providers,
@@ -83,22 +83,23 @@ fn identity(
     if members.get("iss").is_some_and(|issuer| issuer.as_str() != Some(&provider.issuer)) {
         return Err(TokenError::Issuer);
     }
-    if !is_access_token(&members) {
+    if !is_access_token(members) {
         return Err(TokenError::Type);
     }
-    check(&members, is_endless, provider, now)?;
+    check(members, is_endless, provider, now)?;
     let reading = claims::Reading {
         provider: &provider.name,
         names: &provider.claims,
         tenants: &providers.tenants,
         headers: &providers.headers,
     };
-    Ok(Arc::new(Identity::prove(claims::facts(members.into(), &reading)?)))
+    let kept = Claims::from(Map::from(members.clone()));
+    Ok(Arc::new(Identity::prove(claims::facts(members, kept, &reading)?)))
 }
 
 /// Holds members to the rules of a token's claims; one without `exp` has not expired.
 fn check(
-    members: &Map<String, Value>,
+    members: &Object<'_>,
     is_endless: bool,
     provider: &Provider,
     now: Moment,
@@ -115,7 +116,7 @@ fn check(
 }
 
 /// `exp` in whole seconds, rounded down.
-fn expiry(members: &Map<String, Value>) -> Result<Option<u64>, Malformed> {
+fn expiry(members: &Object<'_>) -> Result<Option<u64>, Malformed> {
     let Some(value) = members.get("exp") else { return Ok(None) };
     #[expect(
         clippy::cast_possible_truncation,
@@ -123,13 +124,15 @@ fn expiry(members: &Map<String, Value>) -> Result<Option<u64>, Malformed> {
         reason = "saturates, which is what is meant"
     )]
     let whole = |fraction: f64| fraction.floor() as u64;
-    value.as_u64().or_else(|| value.as_f64().map(whole)).map(Some).ok_or(Malformed::Time)
+    let seconds = value.as_number();
+    let seconds = seconds.and_then(|time| time.as_u64().or_else(|| time.as_f64().map(whole)));
+    seconds.map(Some).ok_or(Malformed::Time)
 }
 
 /// Issuers call refresh tokens active too. Where the answer says what kind of token it is
 /// about, it must be one that a bearer may use: not a refresh or identity token, and not one
 /// that is bound to a key in a way that is not checked here (`DPoP`).
-fn is_access_token(members: &Map<String, Value>) -> bool {
+fn is_access_token(members: &Object<'_>) -> bool {
     const TYPES: [&str; 2] = ["bearer", "access_token"];
     const USES: [&str; 2] = ["access", "access_token"];
     let is_one_of = |name: &str, known: &[&str]| match members.get(name) {
@@ -142,7 +145,7 @@ fn is_access_token(members: &Map<String, Value>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::testing::{asking, judged};
     use super::*;

@@ -6,8 +6,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
 
+use super::strict_json::{Object, Value};
 use crate::auth::challenge::TokenError;
 use crate::edge::ClientCertificate;
 use crate::edge::hex;
@@ -24,7 +24,7 @@ const DIGEST_BYTES: usize = 32;
 ///
 /// # Errors
 /// They bind it in a way that is not checked here, or cannot be read.
-pub(in crate::auth) fn read(claims: &Map<String, Value>) -> Result<Option<Box<str>>, TokenError> {
+pub(in crate::auth) fn read(claims: &Object<'_>) -> Result<Option<Box<str>>, TokenError> {
     let Some(confirmation) = claims.get("cnf") else { return Ok(None) };
     let members = confirmation.as_object().ok_or(TokenError::BoundOtherwise)?;
     if members.contains_key(PROOF_KEY) {
@@ -62,8 +62,8 @@ mod tests {
     use super::*;
     use crate::auth::testing::base64url;
 
-    fn bound(cnf: &Value) -> Result<Option<Box<str>>, TokenError> {
-        read(json!({ "cnf": cnf }).as_object().unwrap())
+    fn bound(cnf: &serde_json::Value) -> Result<Option<Box<str>>, TokenError> {
+        read(&Object::of(json!({ "cnf": cnf }).as_object().unwrap()))
     }
 
     fn certificate(fingerprint: &str) -> ClientCertificate {
@@ -74,7 +74,7 @@ mod tests {
     fn a_certificate_is_named_by_its_digest() {
         let cnf = json!({ "x5t#S256": base64url([0xab; 32]) });
         assert_eq!(bound(&cnf), Ok(Some("ab".repeat(32).into())));
-        assert_eq!(read(&Map::new()), Ok(None));
+        assert_eq!(read(&Object::default()), Ok(None));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(in crate::auth) fn read(document: &[u8]) -> Result<Vec<Key>, SetRefused> {
 /// # Errors
 /// Returns why the document is refused as a whole.
 pub(in crate::auth) fn read_up_to(document: &[u8], max: usize) -> Result<Vec<Key>, SetRefused> {
-    let mut document = strict_json::object(document, BOUNDS)?;
+    let mut document = Map::from(strict_json::object(document, BOUNDS)?);
     let Some(Value::Array(list)) = document.remove("keys") else {
         return Err(SetRefused::NoList);
     };

@@ -5,12 +5,16 @@
 //! things (RFC 8725, section 2.4; RFC 8259, section 4). Here a name that comes twice is refused,
 //! and so is what is nested deeper or holds more values than anybody needs.
 
+mod value;
+
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde_json::map::Entry;
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
+
+pub(in crate::auth) use value::{Object, Value};
 
 /// How much of it is read.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +49,7 @@ pub(in crate::auth) enum JsonRefused {
 ///
 /// # Errors
 /// Returns why it is refused.
-pub(in crate::auth) fn object(
-    text: &[u8],
-    bounds: Bounds,
-) -> Result<Map<String, Value>, JsonRefused> {
+pub(in crate::auth) fn object(text: &[u8], bounds: Bounds) -> Result<Object<'_>, JsonRefused> {
     let budget = Budget { left: Cell::new(bounds.values), broken: Cell::new(None) };
     let reader = Reader { depth: bounds.depth, budget: &budget };
     let read = match std::str::from_utf8(text) {
@@ -105,7 +106,7 @@ impl Reader<'_> {
     fn whole<'de, R: serde_json::de::Read<'de>>(
         self,
         mut source: serde_json::Deserializer<R>,
-    ) -> serde_json::Result<Value> {
+    ) -> serde_json::Result<Value<'de>> {
         let value = self.deserialize(&mut source)?;
         source.end().map(|()| value)
     }
@@ -118,50 +119,50 @@ impl Reader<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Reader<'_> {
-    type Value = Value;
+    type Value = Value<'de>;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, source: D) -> Result<Value, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(self, source: D) -> Result<Value<'de>, D::Error> {
         source.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Reader<'_> {
-    type Value = Value;
+    type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Value<'de>, E> {
         Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E>(self, value: i64) -> Result<Value<'de>, E> {
+        Ok(Value::Number(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E>(self, value: u64) -> Result<Value<'de>, E> {
+        Ok(Value::Number(value.into()))
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value<'de>, E> {
         // JSON has no word for the others; the parser refuses them before.
         Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not finite"))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::String(value.into()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_str<E>(self, value: &str) -> Result<Value<'de>, E> {
+        Ok(Value::String(value.to_owned().into()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
         let inner = self.below()?;
         let mut list = Vec::new();
         while let Some(item) = items.next_element_seed(inner)? {
@@ -171,17 +172,44 @@ impl<'de> Visitor<'de> for Reader<'_> {
         Ok(Value::Array(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
         let inner = self.below()?;
-        let mut object = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
+        let mut object = Object::default();
+        while let Some(name) = members.next_key_seed(Name)? {
             self.budget.take()?;
-            let Entry::Vacant(place) = object.entry(name) else {
-                return Err(self.budget.refuse(Broken::Repetition));
-            };
-            place.insert(members.next_value_seed(inner)?);
+            object.push(name, members.next_value_seed(inner)?);
+        }
+        if object.repeats() {
+            return Err(self.budget.refuse(Broken::Repetition));
         }
         Ok(Value::Object(object))
+    }
+}
+
+/// Reads the name of a member; it borrows what was written without escapes.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, source: D) -> Result<Self::Value, D::Error> {
+        source.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        Ok(name.into())
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(name.to_owned().into())
     }
 }
 

@@ -3,14 +3,17 @@
 //! Nothing here is believed yet. What the header says about where keys can be found (`jku`,
 //! `x5u`, `x5c`, `jwk`) is never looked at: keys come from the configuration only.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use jsonwebtoken::Algorithm;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use super::strict_json::{self, Bounds, JsonRefused};
+use super::strict_json::{self, Bounds, JsonRefused, Object, Value};
 use crate::auth::challenge::TokenError;
 use crate::edge::Claims;
 
@@ -53,47 +56,82 @@ pub(in crate::auth) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Token
     std::str::from_utf8(token).map(Some).map_err(|_| TokenError::NotCompact)
 }
 
-/// A token in its three parts, unverified.
+/// A token in compact form, its parts decoded and none of them read yet.
+pub(in crate::auth) struct Decoded<'t> {
+    /// What the signature is over: the first two parts with their dot.
+    signed: &'t str,
+    header: Vec<u8>,
+    claims: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+/// Leaves all of it out: it is a credential.
+impl fmt::Debug for Decoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Decoded(..)")
+    }
+}
+
+impl<'t> Decoded<'t> {
+    /// Decodes a token.
+    ///
+    /// # Errors
+    /// Returns what is wrong with its form.
+    pub(in crate::auth) fn of(text: &'t str) -> Result<Self, TokenError> {
+        let [header, claims, signature] = split(text)?;
+        let signed = text.get(..header.len() + 1 + claims.len()).ok_or(TokenError::NotCompact)?;
+        let header = Header::decode(header)?;
+        Ok(Self { signed, header, claims: decode(claims)?, signature: decode(signature)? })
+    }
+}
+
+/// A token whose parts have been read, unverified.
 #[derive(Debug)]
 pub(in crate::auth) struct Token<'a> {
     pub(in crate::auth) algorithm: Algorithm,
-    pub(in crate::auth) kid: Option<String>,
+    pub(in crate::auth) kid: Option<Cow<'a, str>>,
     /// Whether it says that it is an access token of RFC 9068 (`typ: at+jwt`).
     pub(in crate::auth) follows_rfc9068: bool,
-    /// What the signature is over: the first two parts with their dot.
-    pub(in crate::auth) signed: &'a [u8],
-    pub(in crate::auth) signature: Vec<u8>,
     /// The claims as the token states them. Believe them only after the signature.
-    pub(in crate::auth) claims: Claims,
+    pub(in crate::auth) claims: Object<'a>,
+    decoded: &'a Decoded<'a>,
 }
 
 impl<'a> Token<'a> {
-    /// Reads a token in compact form.
+    /// Reads a token.
     ///
     /// # Errors
-    /// Returns what is wrong with its form, or what in its header rules it out.
-    pub(in crate::auth) fn read(text: &'a str) -> Result<Self, TokenError> {
-        let [header, payload, signature] = split(text)?;
-        let (signed, _) = text.rsplit_once('.').ok_or(TokenError::NotCompact)?;
-        let header = Header::read(header)?;
-        Ok(Self {
-            algorithm: header.algorithm,
-            kid: header.kid,
-            follows_rfc9068: header.follows_rfc9068,
-            signed: signed.as_bytes(),
-            claims: read_claims(payload)?,
-            signature: decode(signature)?,
-        })
+    /// Returns what its header or its claims have that rules it out.
+    pub(in crate::auth) fn read(decoded: &'a Decoded<'a>) -> Result<Self, TokenError> {
+        let Header { algorithm, kid, follows_rfc9068 } = Header::read(&decoded.header)?;
+        let claims = read_claims(&decoded.claims)?;
+        Ok(Self { algorithm, kid, follows_rfc9068, claims, decoded })
+    }
+
+    /// What the signature is over.
+    pub(in crate::auth) const fn signed(&self) -> &'a [u8] {
+        self.decoded.signed.as_bytes()
+    }
+
+    /// The signature.
+    pub(in crate::auth) const fn signature(&self) -> &'a Vec<u8> {
+        &self.decoded.signature
+    }
+
+    /// The claims as they are kept once they are believed.
+    pub(in crate::auth) fn kept(&self) -> Claims {
+        Claims::written(&self.decoded.claims, self.claims.count())
     }
 }
 
 /// Header and claims of a token as far as they can be read at all, to be shown in an
 /// explanation. Nobody may rest a decision on them.
-pub(in crate::auth) fn glance(text: &str) -> [Option<Map<String, Value>>; 2] {
-    let Ok([header, payload, _]) = split(text) else { return [None, None] };
-    let header =
-        decode(header).ok().and_then(|json| strict_json::object(&json, HEADER_BOUNDS).ok());
-    [header, read_claims(payload).ok().map(|claims| claims.clone())]
+pub(in crate::auth) fn glance(text: &str) -> [Option<Map<String, serde_json::Value>>; 2] {
+    let Ok([header, claims, _]) = split(text) else { return [None, None] };
+    [(header, HEADER_BOUNDS), (claims, CLAIMS_BOUNDS)].map(|(part, bounds)| {
+        let json = decode(part).ok()?;
+        strict_json::object(&json, bounds).ok().map(Map::from)
+    })
 }
 
 /// The three parts, none of them empty.
@@ -131,11 +169,8 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Encoding)
 }
 
-fn read_claims(payload: &str) -> Result<Claims, TokenError> {
-    let json = decode(payload)?;
-    let members = strict_json::object(&json, CLAIMS_BOUNDS)
-        .map_err(|refused| blame(&refused, TokenError::Payload))?;
-    Ok(Claims::written(json, members))
+fn read_claims(json: &[u8]) -> Result<Object<'_>, TokenError> {
+    strict_json::object(json, CLAIMS_BOUNDS).map_err(|refused| blame(&refused, TokenError::Payload))
 }
 
 /// Why a part is refused; `part` where it is no JSON object to begin with.
@@ -148,14 +183,14 @@ const fn blame(refused: &JsonRefused, part: TokenError) -> TokenError {
 }
 
 /// What counts in a header. Everything else in it is left unread.
-struct Header {
+struct Header<'a> {
     algorithm: Algorithm,
-    kid: Option<String>,
+    kid: Option<Cow<'a, str>>,
     follows_rfc9068: bool,
 }
 
-impl Header {
-    fn read(part: &str) -> Result<Self, TokenError> {
+impl<'a> Header<'a> {
+    fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
         if part.len().div_ceil(4) * 3 > HEADER_BYTES_MAX + 3 {
             return Err(TokenError::HeaderTooLong);
         }
@@ -163,9 +198,14 @@ impl Header {
         if json.len() > HEADER_BYTES_MAX {
             return Err(TokenError::HeaderTooLong);
         }
-        let mut members = strict_json::object(&json, HEADER_BOUNDS)
+        Ok(json)
+    }
+
+    fn read(json: &'a [u8]) -> Result<Self, TokenError> {
+        let mut members = strict_json::object(json, HEADER_BOUNDS)
             .map_err(|refused| blame(&refused, TokenError::Header))?;
-        let algorithm = members.get("alg").and_then(Value::as_str).ok_or(TokenError::Header)?;
+        let algorithm = members.get("alg").and_then(Value::as_str);
+        let algorithm = algorithm.ok_or(TokenError::Header)?;
         // `none` and whatever comes have no place in the library's list.
         let algorithm = algorithm.parse().map_err(|_| TokenError::Algorithm)?;
         check_extensions(&members)?;
@@ -182,11 +222,11 @@ impl Header {
 
 /// Refuses what would change how the payload is to be read, or asks us to understand something
 /// that we do not (RFC 7515, 4.1.11; RFC 7797; RFC 7516).
-fn check_extensions(members: &Map<String, Value>) -> Result<(), TokenError> {
+fn check_extensions(members: &Object<'_>) -> Result<(), TokenError> {
     if members.contains_key("crit") {
         return Err(TokenError::Critical);
     }
-    if members.get("b64").is_some_and(|encoded| *encoded != Value::Bool(true)) {
+    if members.get("b64").is_some_and(|encoded| !matches!(encoded, Value::Bool(true))) {
         return Err(TokenError::Unencoded);
     }
     if members.contains_key("zip") {
@@ -204,7 +244,7 @@ fn check_extensions(members: &Map<String, Value>) -> Result<(), TokenError> {
 
 /// Whether a type says that the token is an access token of RFC 9068. Other types than those of
 /// tokens are other things that happen to be signed by the same issuer (RFC 8725, 3.11).
-fn read_type(typ: Option<&Value>) -> Result<bool, TokenError> {
+fn read_type(typ: Option<&Value<'_>>) -> Result<bool, TokenError> {
     match typ {
         None => Ok(false),
         Some(Value::String(typ)) => is_token_type(typ).ok_or(TokenError::Type),

@@ -1,10 +1,11 @@
 //! Whether a token with a good signature is good here and now: times, audience, subject
 //! (RFC 7519, 4.1; RFC 9068, 2.2). The order of the checks is that of `verify`.
 
-use serde_json::{Map, Value};
+use serde_json::Number;
 
 use super::claims;
 use super::provider::Provider;
+use super::strict_json::{Object, Value};
 use crate::auth::challenge::TokenError;
 use crate::clock::Moment;
 
@@ -18,7 +19,7 @@ const ACCESS_TOKEN_CLAIMS: [&str; 3] = ["sub", "client_id", "jti"];
 /// Claims that are judged at one moment by the rules of one provider.
 #[derive(Clone, Copy)]
 pub(in crate::auth) struct Validity<'a> {
-    claims: &'a Map<String, Value>,
+    claims: &'a Object<'a>,
     provider: &'a Provider,
     /// Unix seconds.
     now: i64,
@@ -29,7 +30,7 @@ pub(in crate::auth) struct Validity<'a> {
 impl<'a> Validity<'a> {
     /// Prepares to judge claims.
     pub(in crate::auth) fn new(
-        claims: &'a Map<String, Value>,
+        claims: &'a Object<'a>,
         provider: &'a Provider,
         now: Moment,
     ) -> Self {
@@ -74,7 +75,7 @@ impl<'a> Validity<'a> {
         let is_ours = |name: &str| self.provider.audience.iter().any(|ours| ours == name);
         let is_meant = match self.claims.get("aud") {
             Some(Value::Array(list)) => {
-                list.iter().all(Value::is_string)
+                list.iter().all(|item| item.as_str().is_some())
                     && list.iter().filter_map(Value::as_str).any(is_ours)
             }
             Some(Value::String(one)) => is_ours(one),
@@ -98,7 +99,7 @@ impl<'a> Validity<'a> {
     /// Something is missing.
     pub(in crate::auth) fn access_token(self) -> Result<(), TokenError> {
         let is_text = |name: &&str| {
-            self.claims.get(*name).and_then(Value::as_str).is_some_and(|text| !text.is_empty())
+            self.claims.get(name).and_then(Value::as_str).is_some_and(|text| !text.is_empty())
         };
         let is_whole = ACCESS_TOKEN_CLAIMS.iter().all(is_text) && self.claims.contains_key("iat");
         is_whole.then_some(()).ok_or(TokenError::Incomplete)
@@ -115,7 +116,8 @@ impl<'a> Validity<'a> {
     /// A `NumericDate` in whole seconds, rounded down; RFC 7519 allows fractions.
     fn time(self, name: &str) -> Result<Option<i64>, TokenError> {
         let Some(value) = self.claims.get(name) else { return Ok(None) };
-        let seconds = value.as_f64().filter(|seconds| (0.0..=TIME_MAX).contains(seconds));
+        let seconds = value.as_number().and_then(Number::as_f64);
+        let seconds = seconds.filter(|seconds| (0.0..=TIME_MAX).contains(seconds));
         #[expect(clippy::cast_possible_truncation, reason = "within the bounds just checked")]
         let whole = |seconds: f64| seconds.floor() as i64;
         seconds.map(whole).map(Some).ok_or(TokenError::Time)

@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use jsonwebtoken::signature::Verifier;
-use serde_json::{Map, Value};
 
 use super::claims;
 use super::confirmation;
 use super::proof::Binding;
 use super::provider::Provider;
 use super::signature::SignatureVerifier;
-use super::token::Token;
+use super::strict_json::Value;
+use super::token::{Decoded, Token};
 use super::validity::Validity;
 use crate::auth::challenge::{self, TokenError};
 use crate::auth::credentials::Credentials;
@@ -111,26 +111,31 @@ impl<'a> Verification<'a> {
     /// one can be made.
     pub(in crate::auth) fn of(
         self,
-        text: &'a str,
+        text: &str,
         reach: &mut impl FnMut(Check),
     ) -> Result<Verified, Denied> {
-        let selected = self.select(text, reach)?;
+        reach(Check::Form);
+        let decoded = Decoded::of(text)?;
+        let selected = self.select(&decoded, reach)?;
         Ok(self.prove(selected, reach)?)
     }
 
-    /// Reads a token and finds whose it claims to be and with which key it is to be checked.
+    /// Reads a token and finds whose it claims to be, and with which key it is to be checked.
     ///
     /// # Errors
     /// As [`Verification::of`].
-    pub(in crate::auth) fn select(
+    pub(in crate::auth) fn select<'t>(
         self,
-        text: &'a str,
+        decoded: &'t Decoded<'t>,
         reach: &mut impl FnMut(Check),
-    ) -> Result<Selected<'a>, Denied> {
-        reach(Check::Form);
-        let token = Token::read(text)?;
+    ) -> Result<Selected<'t>, Denied>
+    where
+        'a: 't,
+    {
+        let token = Token::read(decoded)?;
         reach(Check::Issuer);
-        let (index, provider) = self.provider(&token.claims)?;
+        let issuer = token.claims.get("iss").and_then(Value::as_str);
+        let (index, provider) = self.provider(issuer)?;
         reach(Check::Algorithm);
         if !provider.algorithms.contains(&token.algorithm) {
             return Err(TokenError::Algorithm.into());
@@ -158,16 +163,16 @@ impl<'a> Verification<'a> {
     ) -> Result<Verified, TokenError> {
         let Selected { token, provider, verifier, .. } = selected;
         reach(Check::Signature);
-        verifier.verify(token.signed, &token.signature).map_err(|_| TokenError::Signature)?;
+        verifier.verify(token.signed(), token.signature()).map_err(|_| TokenError::Signature)?;
         // From here on the claims are the issuer's words.
-        let (identity, good_until) = self.believe(token, provider, reach)?;
+        let (identity, good_until) = self.believe(&token, provider, reach)?;
         Ok(Verified { identity: Arc::new(identity), good_until })
     }
 
     /// What the claims of a token prove whose signature is good.
     fn believe(
         self,
-        token: Token<'_>,
+        token: &Token<'_>,
         provider: &Provider,
         reach: &mut impl FnMut(Check),
     ) -> Result<(Identity, u64), TokenError> {
@@ -196,7 +201,8 @@ impl<'a> Verification<'a> {
             tenants: &providers.tenants,
             headers: &providers.headers,
         };
-        Ok((Identity::prove(claims::facts(token.claims, &reading)?), good_until))
+        let facts = claims::facts(&token.claims, token.kept(), &reading)?;
+        Ok((Identity::prove(facts), good_until))
     }
 
     /// The accepted provider that a token claims to be from. Unverified: it only chooses whose
@@ -206,9 +212,9 @@ impl<'a> Verification<'a> {
     /// No accepted provider has this issuer.
     pub(in crate::auth) fn provider(
         self,
-        claims: &Map<String, Value>,
+        issuer: Option<&str>,
     ) -> Result<(ProviderIndex, &'a Provider), TokenError> {
-        let issuer = claims.get("iss").and_then(Value::as_str).ok_or(TokenError::Issuer)?;
+        let issuer = issuer.ok_or(TokenError::Issuer)?;
         self.accepted().find(|(_, provider)| provider.issuer == issuer).ok_or(TokenError::Issuer)
     }
 

@@ -36,7 +36,7 @@ impl Scene {
     /// What a caller of this tenant is told, with whoever has to be asked in between.
     async fn say(&self, tenant: &str, claimed: Option<&str>, now: Moment) -> u16 {
         let claims = json!({"sub": "alice", "tenant_id": tenant, "tenant_status": claimed});
-        let identity = assume(&self.gate.providers, claims.as_object().unwrap().clone()).unwrap();
+        let identity = assume(&self.gate.providers, claims.as_object().unwrap()).unwrap();
         let metrics = Arc::new(crate::telemetry::Metrics::new().unwrap());
         let lookup = lookup(&self.records, &metrics);
         let headers = HeaderMap::new();

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -13,7 +13,8 @@ fn read_with(
 ) -> Result<IdentityFacts, TokenError> {
     let reading =
         Reading { provider: &"main".into(), names, tenants, headers: &IdentityHeaders::default() };
-    facts(claims.as_object().unwrap().clone().into(), &reading)
+    let claims = claims.as_object().unwrap();
+    facts(&Object::of(claims), claims.clone().into(), &reading)
 }
 
 fn texts(list: &[Arc<str>]) -> Vec<&str> {

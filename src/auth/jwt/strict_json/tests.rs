@@ -1,11 +1,11 @@
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::*;
 
 const BOUNDS: Bounds = Bounds { depth: 3, values: 4 };
 
 fn read(text: &str) -> Result<Map<String, Value>, JsonRefused> {
-    object(text.as_bytes(), BOUNDS)
+    object(text.as_bytes(), BOUNDS).map(Map::from)
 }
 
 #[test]
@@ -16,8 +16,10 @@ fn every_kind_of_value_is_read_as_it_stands() {
         "huge": 1e300, "yes": true, "no": false, "nothing": null, "list": [1, [], {}],
         "object": {"a": {"a": 1}}, "": "an empty name",
     });
-    let read = object(written.to_string().as_bytes(), bounds).unwrap();
-    assert_eq!(Value::Object(read), written);
+    let text = written.to_string();
+    let read = object(text.as_bytes(), bounds).unwrap();
+    assert_eq!(read.count(), 17);
+    assert_eq!(Value::Object(read.into()), written);
 }
 
 #[test]
@@ -94,4 +96,39 @@ fn other_things_than_one_object_are_refused() {
     }
     assert!(matches!(object(b"{\"a\":\"\xff\"}", BOUNDS), Err(JsonRefused::Malformed(_))));
     assert!(matches!(object(b"\x7b\x00\x7d\x00", BOUNDS), Err(JsonRefused::Malformed(_))));
+}
+
+#[test]
+fn a_repetition_is_found_among_many_members() {
+    let bounds = Bounds { depth: 1, values: 1000 };
+    for count in [2, 15, 16, 17, 18, 500] {
+        let names = (0..count).map(|number| format!("n{number}")).collect::<Vec<_>>();
+        let object_of = |names: &[String]| {
+            let members = names.iter().map(|name| format!("\"{name}\":\"{name}\""));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        };
+        let text = object_of(&names);
+        let members = object(text.as_bytes(), bounds).unwrap();
+        for name in &names {
+            assert_eq!(members.get(name).and_then(super::Value::as_str), Some(name.as_str()));
+        }
+        for (at, again) in [(0, count - 1), (count - 1, 0), (count / 2, 0), (0, count / 2)] {
+            let mut names = names.clone();
+            let name = names[at].clone();
+            names.insert(again, name);
+            let text = object_of(&names);
+            let refused = object(text.as_bytes(), bounds);
+            assert!(matches!(refused, Err(JsonRefused::Repetition)), "{text}");
+        }
+    }
+}
+
+#[test]
+fn texts_are_borrowed_unless_they_have_escapes() {
+    let text = r#"{"plain":"text","esc\u0061ped":"\n"}"#;
+    let members = object(text.as_bytes(), BOUNDS).unwrap();
+    let value = |name: &str| members.get(name).cloned().unwrap();
+    assert!(matches!(value("plain"), super::Value::String(Cow::Borrowed("text"))));
+    assert!(matches!(value("escaped"), super::Value::String(Cow::Owned(text)) if text == "\n"));
+    assert!(!format!("{members:?}").contains("text"), "names alone are shown");
 }
