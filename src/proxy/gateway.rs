@@ -217,9 +217,7 @@ impl ProxyHttp for Gateway {
         caching::ask(&self.live, ctx);
         compress::ask(session, upstream, ctx)?;
         admit::prepare(upstream, ctx)?;
-        // Nothing is left to do but to send. Others are brought as far first: what is sent in a row
-        // finds its receiver awake, and to wake one costs more than to send.
-        tokio::task::yield_now().await;
+        retry::send(ctx).await;
         Ok(())
     }
 

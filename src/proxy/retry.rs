@@ -14,7 +14,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_proxy::Session;
 
 use super::{RequestCtx, digest, gate, replay, stream, translate};
-use crate::clock::Moment;
+use crate::clock::{self, Moment};
 use crate::fault::{Fault, Reject};
 use crate::snapshot::{RetryPolicy, Route};
 use crate::telemetry::Phase;
@@ -29,16 +29,25 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(250);
 /// Attempts that stale pooled connections may cost before one is taken for a real failure.
 const MAX_STALE: u32 = 3;
 
-/// An attempt has a connection, `reused` or new, and its request is sent from now on.
+/// An attempt has a connection, `reused` or new.
 pub(super) fn connected(ctx: &mut RequestCtx, reused: bool, now: Moment) {
-    ctx.ledger.enter(Phase::Service, now.tick);
+    ctx.ledger.enter(Phase::Admit, now.tick);
     if let Some(attempt) = &ctx.endpoint {
         attempt.connected(now);
     }
     if let Some(route) = &ctx.route {
         route.meters.connected(reused);
     }
-    ctx.sent = now.tick;
+}
+
+/// Nothing is left to do but to send. Others are brought as far first: what is sent in a row finds
+/// its receiver awake, and to wake one costs more than to send. How long that takes is no fault of
+/// the service's, whose time begins behind it.
+pub(super) async fn send(ctx: &mut RequestCtx) {
+    tokio::task::yield_now().await;
+    let now = clock::now().tick;
+    ctx.ledger.enter(Phase::Service, now);
+    ctx.sent = now;
 }
 
 /// How far an attempt had come when it failed.

@@ -9,7 +9,7 @@ use super::Metrics;
 /// What a request spends its time on. A phase may come more than once; then it counts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Route, identity, rights: whatever has no phase of its own.
+    /// Route, identity, rights, what the service is sent: whatever has no phase of its own.
     Admit,
     /// Rate limits.
     Limits,
