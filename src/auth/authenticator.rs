@@ -106,13 +106,7 @@ impl Authenticator {
         let answers = Answers { nonce: proof.0.clone(), ..Answers::default() };
         let decide = |evidence: &Evidence<'_>| authenticate(policy, view, evidence);
         // Nearly every request is decided here, with nothing allocated and nobody awaited.
-        let decided = self.decide(providers, &answers, now, decide);
-        if answers.signature_checked.get() {
-            // Others first: whoever has waited for this signature, and who has one to be checked.
-            // What is sent on is sent in a row then, to receivers that are awake.
-            tokio::task::yield_now().await;
-        }
-        match decided {
+        match self.decide(providers, &answers, now, decide) {
             Ok(identity) => Ok(identity),
             Err(Denied::Reject(reject)) => Err(reject),
             Err(Denied::Ask(question)) => {

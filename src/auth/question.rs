@@ -4,7 +4,6 @@
 //! database, in Redis), the decision ends with a [`Question`]; the
 //! [`Authenticator`](super::Authenticator) asks, notes the [`Answers`], and has it decided again.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use super::api_key::{Holder, KeyHash};
@@ -74,6 +73,4 @@ pub struct Answers {
     pub(in crate::auth) nonce: Option<NonceVerdict>,
     /// The tenant's status; none where nobody knows the tenant.
     pub(in crate::auth) tenant: Option<Result<Option<Arc<Box<str>>>, Unavailable>>,
-    /// Whether a signature was checked on the way, which takes as long as a whole request.
-    pub(in crate::auth) signature_checked: Cell<bool>,
 }

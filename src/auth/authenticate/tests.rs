@@ -643,19 +643,3 @@ fn a_flood_of_bad_tokens_displaces_no_good_one() {
     assert_eq!((gate.lookups("hit"), refusals(&gate, "checked")), (1, 10_000));
     assert_eq!(gate.metrics.token_cache_entries.get(), 1);
 }
-
-#[test]
-fn a_signature_that_was_checked_is_said_to_have_been() {
-    let (gate, signer) = secret_gate();
-    let token = signer.token("HS256", None, &good());
-    let forged = format!("{token}x");
-    let checked = |token: &str| {
-        let (headers, answers) = (bearer(token), Answers::default());
-        let view = view(&Method::GET, &headers);
-        let _ = authenticate(&gate.policy, &view, &gate.evidence(&answers, now()));
-        answers.signature_checked.get()
-    };
-    assert!(checked(&token) && !checked(&token), "the second time it is remembered");
-    assert!(checked(&forged) && !checked(&forged), "a refusal is remembered too");
-    assert!(!checked("no token"));
-}

@@ -48,7 +48,6 @@ pub(in crate::auth) fn identify(
         Some(NonceVerdict::Unknown) => return Err(challenge::unavailable().into()),
         None => {}
     }
-    evidence.answers.signature_checked.set(true);
     let verified = verify(view, &evidence.providers.signers, evidence.now)?;
     match verified.nonce {
         Some(nonce) => Err(Denied::Ask(Question::Nonce(nonce))),
