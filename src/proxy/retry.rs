@@ -16,9 +16,10 @@ use pingora_proxy::Session;
 use super::{RequestCtx, digest, gate, replay, stream, translate};
 use crate::clock::{self, Moment};
 use crate::fault::{Fault, Reject};
+use crate::limit::fair::Place;
 use crate::snapshot::{RetryPolicy, Route};
 use crate::telemetry::Phase;
-use crate::upstream;
+use crate::upstream::{self, Passage};
 
 /// Longest pause before the first repeated attempt; doubles with each further one (R131).
 const BACK_OFF: Duration = Duration::from_millis(25);
@@ -40,14 +41,24 @@ pub(super) fn connected(ctx: &mut RequestCtx, reused: bool, now: Moment) {
     }
 }
 
-/// Nothing is left to do but to send. Others are brought as far first: what is sent in a row finds
-/// its receiver awake, and to wake one costs more than to send. How long that takes is no fault of
-/// the service's, whose time begins behind it.
+/// Nothing is left to do but to send. Where that helps, others are brought as far first. How long
+/// it takes is no fault of the service's, whose time begins behind it.
 pub(super) async fn send(ctx: &mut RequestCtx) {
-    tokio::task::yield_now().await;
+    if goes_in_a_row(ctx) {
+        tokio::task::yield_now().await;
+    }
     let now = clock::now().tick;
     ctx.ledger.enter(Phase::Service, now);
     ctx.sent = now;
+}
+
+/// Whether a request is sent in a row with others. That finds a receiver on this machine awake,
+/// whom to wake costs more than to send; receivers elsewhere wake up at their own expense.
+/// Whoever holds what others may wait for holds it no longer than it must.
+fn goes_in_a_row(ctx: &RequestCtx) -> bool {
+    ctx.endpoint.as_ref().is_some_and(|attempt| attempt.endpoint().is_on_this_machine())
+        && !ctx.place.as_ref().is_some_and(Place::is_scarce)
+        && !ctx.passage.as_ref().is_some_and(Passage::is_bounded)
 }
 
 /// How far an attempt had come when it failed.

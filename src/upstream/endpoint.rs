@@ -35,6 +35,12 @@ impl Endpoint {
     pub fn id(&self) -> usize {
         Arc::as_ptr(&self.health).addr()
     }
+
+    /// Whether it is reached without a network: its address is one of the loopback.
+    #[must_use]
+    pub const fn is_on_this_machine(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
 }
 
 /// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the host of an IPv6 address keeps no

@@ -58,7 +58,7 @@ pub(super) struct ServiceMemory {
 #[derive(Debug)]
 pub struct Passage {
     pass: Pass,
-    _permits: Permits,
+    permits: Permits,
 }
 
 impl Passage {
@@ -66,6 +66,12 @@ impl Passage {
     #[must_use]
     pub fn is_trial(&self) -> bool {
         self.pass == Pass::Trial
+    }
+
+    /// Whether it holds one of a bounded number, which others may wait for.
+    #[must_use]
+    pub const fn is_bounded(&self) -> bool {
+        self.permits.are_bounded()
     }
 }
 
@@ -122,7 +128,7 @@ impl ServiceState {
             Some(circuit) => circuit.admit(clock()).map_err(|rest| self.circuit_open(rest))?,
             None => Pass::Ordinary,
         };
-        Ok(Passage { pass, _permits: permits })
+        Ok(Passage { pass, permits })
     }
 
     /// Whether a request that is in may be tried again: not while the circuit is open.

@@ -296,6 +296,15 @@ fn shed(counter: &IntCounter) -> Reject {
     Reject::new(Fault::OverloadShed).with_retry_after(RETRY)
 }
 
+impl Place {
+    /// Whether more than half of the node's places are held: then each should be given back soon.
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        let Shared { in_flight, most, .. } = &*self.shared;
+        self.held && in_flight.load(Relaxed) > most.load(Relaxed) / 2
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         if self.held {

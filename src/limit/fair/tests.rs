@@ -101,6 +101,20 @@ fn overload(places: u32, queue: u32, wait_ms: u64) -> Overload {
     Overload::compile(&serde_yaml::from_str(&yaml).unwrap(), &mut Problems::default()).unwrap()
 }
 
+#[tokio::test]
+async fn places_are_scarce_once_more_than_half_are_held() {
+    let node = Node::new(4, 0, 10);
+    let first = node.enter("a").await.unwrap();
+    let second = node.enter("b").await.unwrap();
+    assert!(!first.is_scarce());
+    let third = node.enter("a").await.unwrap();
+    assert!(first.is_scarce() && second.is_scarce() && third.is_scarce());
+    drop(third);
+    assert!(!second.is_scarce());
+    node.door.configure(None);
+    assert!(!first.is_scarce(), "places without an end");
+}
+
 #[tokio::test(start_paused = true)]
 async fn places_are_bounded_and_come_back() {
     let node = Node::new(2, 0, 100);

@@ -70,6 +70,23 @@ fn the_peer_is_ready_but_for_the_timeouts_of_the_route() {
 }
 
 #[test]
+fn endpoints_on_this_machine_are_those_of_the_loopback() {
+    for (address, is_local) in [
+        ("127.0.0.1:80", true),
+        ("127.9.0.7:80", true),
+        ("[::1]:80", true),
+        ("[::ffff:127.0.0.1]:80", true),
+        ("10.0.0.1:80", false),
+        ("[2001:db8::1]:80", false),
+    ] {
+        let service = format!("  orders: {{endpoints: [{{address: '{address}'}}]}}");
+        let upstream = sound("{service: orders}", &service);
+        let endpoint = &upstream.versions[0].pool.current().endpoints[0];
+        assert_eq!(endpoint.is_on_this_machine(), is_local, "{address}");
+    }
+}
+
+#[test]
 fn services_do_not_share_connections() {
     let services = "  orders: {endpoints: [{address: 10.0.0.1:80}]}
   users: {endpoints: [{address: 10.0.0.1:80}]}";
