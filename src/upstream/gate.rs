@@ -40,18 +40,11 @@ pub(super) struct GateMemory {
 }
 
 /// What a request holds of a service until it is over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Permits {
-    request: Option<Counted>,
-    place: Option<Place>,
-    connection: Option<OwnedSemaphorePermit>,
-}
-
-impl Permits {
-    /// Whether there is anything that others may wait for.
-    pub(super) const fn are_bounded(&self) -> bool {
-        self.request.is_some() || self.place.is_some() || self.connection.is_some()
-    }
+    _request: Option<Counted>,
+    _place: Option<Place>,
+    _connection: Option<OwnedSemaphorePermit>,
 }
 
 /// There is no room.
@@ -85,13 +78,13 @@ impl Gate {
         };
         let Some(connections) = &self.connections else {
             let place = self.place().map_err(|Full| self.full())?;
-            return Ok(Permits { request, place, connection: None });
+            return Ok(Permits { _request: request, _place: place, _connection: None });
         };
         let (place, connection) = match self.at_once(connections) {
             Some(both) => both,
             None => self.wait(connections, left).await?,
         };
-        Ok(Permits { request, place, connection: Some(connection) })
+        Ok(Permits { _request: request, _place: place, _connection: Some(connection) })
     }
 
     /// A place, where there are places.
@@ -213,16 +206,6 @@ mod tests {
         assert!(gate.enter(LONG).await.is_ok());
         drop(second);
         assert_eq!(gate.requests(), Some(0));
-    }
-
-    #[tokio::test]
-    async fn permits_tell_whether_others_may_wait_for_them() {
-        for (requests, connections) in [(Some(2), None), (None, Some(2))] {
-            let permits = gate(requests, connections, 0).enter(LONG).await.unwrap();
-            assert!(permits.are_bounded());
-        }
-        assert!(adaptive(2, None).enter(LONG).await.unwrap().are_bounded());
-        assert!(!Permits::default().are_bounded());
     }
 
     #[tokio::test]

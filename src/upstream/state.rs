@@ -58,7 +58,8 @@ pub(super) struct ServiceMemory {
 #[derive(Debug)]
 pub struct Passage {
     pass: Pass,
-    permits: Permits,
+    /// None where nothing is bounded.
+    permits: Option<Permits>,
 }
 
 impl Passage {
@@ -71,7 +72,7 @@ impl Passage {
     /// Whether it holds one of a bounded number, which others may wait for.
     #[must_use]
     pub const fn is_bounded(&self) -> bool {
-        self.permits.are_bounded()
+        self.permits.is_some()
     }
 }
 
@@ -120,8 +121,8 @@ impl ServiceState {
             return Err(self.circuit_open(rest));
         }
         let permits = match &self.gate {
-            Some(gate) => gate.enter(left).await.map_err(|Full| self.overloaded())?,
-            None => Permits::default(),
+            Some(gate) => Some(gate.enter(left).await.map_err(|Full| self.overloaded())?),
+            None => None,
         };
         // Last, so that a request which is refused above does not use up the one trial.
         let pass = match &self.circuit {

@@ -371,3 +371,14 @@ async fn an_open_circuit_lets_one_trial_through_at_a_time() {
     attempt(&trial).answered(200, at(NOW + 5));
     assert!(!enter(NOW + 5).await.unwrap().is_trial());
 }
+
+#[tokio::test]
+async fn a_request_holds_a_bounded_number_where_its_service_has_one() {
+    for (bounds, is_bounded) in
+        [("errorPercent: 50", false), ("maxRequests: 2", true), ("maxConnections: 2", true)]
+    {
+        let upstream = three_with(&format!(", circuitBreaker: {{{bounds}}}"));
+        let passage = pool(&upstream).service().enter(Duration::from_secs(1), || at(NOW)).await;
+        assert_eq!(passage.unwrap().is_bounded(), is_bounded, "{bounds}");
+    }
+}
